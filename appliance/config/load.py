@@ -1,0 +1,146 @@
+"""Read the configuration: the shipped defaults, then the user's file over them.
+
+Errors name file, table and key.  Secrets are written `env:NAME` or `file:PATH` and resolved here; a secret
+written out in a file is refused.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance.config.parts import read_parts, with_parts
+from appliance.config.schema import Config
+from appliance.domain.errors import ConfigError
+
+_LISTS = ("backends", "models")
+_SECRETS = (("backends", "api_key"), ("nats", "token"))
+
+
+def shipped(name: str) -> Path:
+    """A file of configs/, inside the wheel or in the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    wheel = package / "_data" / "configs" / name
+    return wheel if wheel.exists() else package.parent / "configs" / name
+
+
+def user_config_file() -> Path:
+    """The lasting configuration of this user: `$XDG_CONFIG_HOME/appliance/appliance.toml`."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "appliance" / "appliance.toml"
+
+
+def default_state() -> Path:
+    """`$APPLIANCE_STATE`, else `$XDG_STATE_HOME/appliance`, else `~/.local/state/appliance`."""
+    if named := os.environ.get("APPLIANCE_STATE"):
+        return Path(named)
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "appliance"
+
+
+def load_config(file: Path | None = None, *, state: Path | None = None) -> Config:
+    """Defaults, the shipped catalog, then `file` (else the user's lasting file, if there is one), and with
+    `state` the parts of the appliance running there.  `[[backends]]` and `[[models]]` of `file` come first."""
+    chosen = file or (user_config_file() if user_config_file().exists() else None)
+    tables = _merge(_read(shipped("appliance.toml")), _read(shipped("models.toml")))
+    if chosen is not None:
+        tables = _merge(tables, _read(chosen))
+    config = _convert(tables, chosen or shipped("appliance.toml"))
+    _check_names(config, chosen)
+    return with_parts(config, read_parts(state)) if state is not None else config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """One file, checked on its own so that an error names it."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: is not valid TOML: {exc}") from exc
+    resolved = _resolve_secrets(tables, path)
+    _convert(resolved, path)
+    return resolved
+
+
+def _convert(tables: Mapping[str, Any], path: Path) -> Config:
+    try:
+        return msgspec.convert(tables, Config)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"{path}: {_explain(str(exc), tables)}") from exc
+
+
+def _explain(problem: str, tables: Mapping[str, Any]) -> str:
+    """msgspec's `… - at `$.backends[0].kind`` in the words of the file: `[[backends]] "local" kind: …`."""
+    text, _, where = problem.partition(" - at `$")
+    place: Any = tables
+    words: list[str] = []
+    for step in where.rstrip("`").replace("[", ".[").strip(".").split("."):
+        if step.startswith("[") and step[1:-1].isdigit() and isinstance(place, list):
+            place = place[int(step[1:-1])]
+            label = place.get("name") or place.get("match") if isinstance(place, dict) else None
+            words[-1] = f"[{words[-1]}] {label!r}" if label else f"[{words[-1]}] number {step[1:-1]}"
+        elif step and not step.startswith("["):
+            place = place.get(step) if isinstance(place, dict) else None
+            words.append(f"[{step}]" if isinstance(place, dict | list) else step)
+    return f"{' '.join(words)}: {text}" if words else text
+
+
+def _resolve_secrets(tables: dict[str, Any], path: Path) -> dict[str, Any]:
+    for table, key in _SECRETS:
+        found = tables.get(table)
+        for row in found if isinstance(found, list) else [found]:
+            if isinstance(row, dict) and row.get(key):
+                row[key] = _secret(row[key], f"{path}: [{table}] {key}", path.parent)
+    postgres = tables.get("postgres")
+    if isinstance(postgres, dict) and str(postgres.get("dsn", "")).startswith(("env:", "file:")):
+        postgres["dsn"] = _secret(postgres["dsn"], f"{path}: [postgres] dsn", path.parent)
+    return tables
+
+
+def _secret(value: Any, where: str, folder: Path) -> str:
+    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind == "env":
+        if not os.environ.get(name):
+            raise ConfigError(f"{where}: the environment has no {name}")
+        return os.environ[name]
+    if kind == "file":
+        try:
+            return (folder / Path(name).expanduser()).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"{where}: {name} cannot be read: {exc}") from exc
+    raise ConfigError(f'{where}: write "env:NAME" or "file:PATH"; a secret does not belong in this file')
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        if key in _LISTS:
+            merged[key] = [*value, *merged.get(key, [])]
+        elif isinstance(value, dict):
+            merged[key] = {**merged.get(key, {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_names(config: Config, file: Path | None) -> None:
+    """Backend names are unique, and what the file itself refers to exists."""
+    names = [b.name for b in config.backends]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise ConfigError(f"{file}: [[backends]] name: {twice!r} is there twice")
+    own = config.routing.default_backend
+    if own and names and own not in names:
+        raise ConfigError(
+            f"{file}: [routing] default_backend: no [[backends]] table is named {own!r}"
+        )
+
+
+def load_overlaid(files: Sequence[Path]) -> Config:
+    """For `appliance check`: every file on its own, then the whole."""
+    for path in files:
+        _read(path)
+    return load_config(files[0] if files else None)

@@ -1,0 +1,153 @@
+"""Every table of the configuration, with types, ranges and defaults.  Unknown keys are refused."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+$")]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: frozen, and strict about its keys."""
+
+
+class GatewayConfig(Table):
+    """`[gateway]`: where it listens and what it lets in."""
+
+    listen: str = "127.0.0.1:8080"
+    url: str = ""  # how others reach it; empty: http://<listen>
+    max_body_bytes: Annotated[int, Meta(ge=1024)] = 32 * 1024 * 1024
+    max_connections: Count = 4096
+    header_hold_s: Positive = 10.0
+    first_token_timeout_s: Positive = 300.0
+    total_timeout_s: Positive = 1800.0
+    keepalive_s: Positive = 15.0
+    drain_s: Positive = 10.0
+    keys_file: str = ""  # sha256 hashes of callers' keys; empty: STATE/keys.toml where a state is known
+    allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the listen address
+    allowed_origins: tuple[str, ...] = ()  # beside the gateway's own; also the CORS list
+
+
+class RoutingConfig(Table):
+    """`[routing]`: what happens to a name, and to a backend that fails."""
+
+    default_backend: str = ""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    retry_backoff_s: Positive = 0.25
+    models_ttl_s: Positive = 30.0
+
+
+class BackendConfig(Table):
+    """One `[[backends]]` table: a running server."""
+
+    name: Name
+    kind: str  # a key of infra.backends.BACKENDS
+    base_url: Url
+    api_key: str = ""  # "env:NAME" or "file:PATH"
+    max_in_flight: Count = 8
+    max_queue: Annotated[int, Meta(ge=0)] = 64
+    queue_timeout_s: Positive = 30.0
+    connect_timeout_s: Positive = 5.0
+    read_timeout_s: Positive = 120.0
+
+
+class ModelConfig(Table):
+    """One `[[models]]` table: a name or a glob, and what serves it.  Without `backend` it only describes."""
+
+    match: Annotated[str, Meta(min_length=1)]
+    backend: str = ""
+    upstream_model: str = ""
+    fallback: tuple[str, ...] = ()
+    route: Literal["", "direct", "rag"] = ""
+    workspace: str = ""
+    context_window: Annotated[int, Meta(ge=0)] = 0  # tokens; 0: not known
+    family: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+class NatsConfig(Table):
+    """`[nats]`: JetStream.  Empty `url`: no events leave the spool."""
+
+    url: str = ""
+    token: str = ""
+    replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+
+
+class PostgresConfig(Table):
+    """`[postgres]`: empty `dsn`: no knowledge, no history."""
+
+    dsn: str = ""
+    pool_max: Count = 8
+    connect_timeout_s: Positive = 3.0
+
+
+class InferenceConfig(Table):
+    """`[inference]`: the role's address, and how it batches when this process is that role."""
+
+    url: str = ""
+    listen: str = "127.0.0.1:3001"
+    model_dir: str = ""  # empty: where `appliance build-model` put it
+    threads: Annotated[int, Meta(ge=0)] = 0  # 0: onnxruntime decides
+    max_batch_tokens: Count = 4096
+    max_queue: Count = 512
+    timeout_s: Positive = 10.0
+
+
+class KnowledgeConfig(Table):
+    """`[knowledge]`: chunking, retrieval and injection."""
+
+    workspace: Name = "default"
+    chunk_chars: Annotated[int, Meta(ge=100, le=20000)] = 900
+    chunk_overlap_chars: Annotated[int, Meta(ge=0)] = 120
+    max_file_bytes: Count = 8 * 1024 * 1024
+    hits: Annotated[int, Meta(ge=1, le=50)] = 5
+    min_score: Annotated[float, Meta(ge=-1, le=1)] = 0.2
+    context_share: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the window, at most, for chunks
+    default_context_window: Count = 4096  # tokens, for models whose window nobody told us
+    retrieve_timeout_s: Positive = 3.0
+
+
+class SpoolConfig(Table):
+    """`[spool]`: the local record of exchanges on their way to JetStream."""
+
+    dir: str = ""  # empty: STATE/spool
+    max_bytes: Annotated[int, Meta(ge=65536)] = 1024 * 1024 * 1024
+    segment_bytes: Annotated[int, Meta(ge=4096)] = 8 * 1024 * 1024
+    sync_interval_s: Positive = 0.2
+    when_full: Literal["serve", "refuse"] = "serve"
+
+
+class ConsumerConfig(Table):
+    """`[consumer]`: batches from JetStream into PostgreSQL."""
+
+    batch_messages: Count = 500
+    batch_wait_s: Positive = 0.05
+    max_deliver: Count = 20
+    ack_wait_s: Positive = 30.0
+    listen: str = ""  # health and metrics; empty: none
+
+
+class LogConfig(Table):
+    """`[log]`: one JSON object a line, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Table):
+    """The whole configuration, defaults and file laid together."""
+
+    gateway: GatewayConfig = GatewayConfig()
+    routing: RoutingConfig = RoutingConfig()
+    backends: tuple[BackendConfig, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
+    nats: NatsConfig = NatsConfig()
+    postgres: PostgresConfig = PostgresConfig()
+    inference: InferenceConfig = InferenceConfig()
+    knowledge: KnowledgeConfig = KnowledgeConfig()
+    spool: SpoolConfig = SpoolConfig()
+    consumer: ConsumerConfig = ConsumerConfig()
+    log: LogConfig = LogConfig()
