@@ -10,9 +10,12 @@ from appliance.domain.errors import ApplianceError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code.  An expected failure is one sentence on standard error."""
+    """Run one command; returns its exit code.  An expected failure is one sentence on standard
+    error."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="appliance", description="One endpoint for your own models.")
+    parser = argparse.ArgumentParser(
+        prog="appliance", description="One endpoint for your own models."
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = words[0] if words and words[0] in COMMANDS else None
     for name in [chosen] if chosen else COMMANDS:

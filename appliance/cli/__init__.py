@@ -1,6 +1,8 @@
-"""The commands, by name.  A command is one new file here plus one line in COMMANDS; it is imported when used.
+"""The commands, by name.  A command is one new file here plus one line in COMMANDS; it is
+imported when used.
 
-Every command module has `HELP`, `add_arguments(parser)` and `run(arguments) -> int` (the exit code).
+Every command module has `HELP`, `add_arguments(parser)` and `run(arguments) -> int` (the exit
+code).
 """
 
 from collections.abc import Mapping

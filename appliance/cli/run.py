@@ -15,9 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--role, --config, --state, --listen, --insecure."""
     parser.add_argument("--role", choices=sorted(ROLES), required=True)
     parser.add_argument("--config", type=Path, metavar="FILE", help="laid over the defaults")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="use the parts of the appliance running there")
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="use the parts of the appliance running there"
+    )
     parser.add_argument("--listen", default="", metavar="HOST:PORT")
-    parser.add_argument("--insecure", action="store_true", help="serve other addresses than loopback without keys")
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve other addresses than loopback without keys"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

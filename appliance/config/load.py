@@ -1,6 +1,7 @@
 """Read the configuration: the shipped defaults, then the user's file over them.
 
-Errors name file, table and key.  Secrets are written `env:NAME` or `file:PATH` and resolved here; a secret
+Errors name file, table and key.  Secrets are written `env:NAME` or `file:PATH` and resolved here;
+a secret
 written out in a file is refused.
 """
 
@@ -42,8 +43,10 @@ def default_state() -> Path:
 
 
 def load_config(file: Path | None = None, *, state: Path | None = None) -> Config:
-    """Defaults, the shipped catalog, then `file` (else the user's lasting file, if there is one), and with
-    `state` the parts of the appliance running there.  `[[backends]]` and `[[models]]` of `file` come first."""
+    """Defaults, the shipped catalog, then `file` (else the user's lasting file, if there is one),
+    and with
+    `state` the parts of the appliance running there.  `[[backends]]` and `[[models]]` of `file`
+    come first."""
     chosen = file or (user_config_file() if user_config_file().exists() else None)
     tables = _merge(_read(shipped("appliance.toml")), _read(shipped("models.toml")))
     if chosen is not None:
@@ -74,7 +77,8 @@ def _convert(tables: Mapping[str, Any], path: Path) -> Config:
 
 
 def _explain(problem: str, tables: Mapping[str, Any]) -> str:
-    """msgspec's `… - at `$.backends[0].kind`` in the words of the file: `[[backends]] "local" kind: …`."""
+    """msgspec's `… - at `$.backends[0].kind`` in the words of the file: `[[backends]] "local"
+    kind: …`."""
     text, _, where = problem.partition(" - at `$")
     place: Any = tables
     words: list[str] = []
@@ -82,7 +86,9 @@ def _explain(problem: str, tables: Mapping[str, Any]) -> str:
         if step.startswith("[") and step[1:-1].isdigit() and isinstance(place, list):
             place = place[int(step[1:-1])]
             label = place.get("name") or place.get("match") if isinstance(place, dict) else None
-            words[-1] = f"[{words[-1]}] {label!r}" if label else f"[{words[-1]}] number {step[1:-1]}"
+            words[-1] = (
+                f"[{words[-1]}] {label!r}" if label else f"[{words[-1]}] number {step[1:-1]}"
+            )
         elif step and not step.startswith("["):
             place = place.get(step) if isinstance(place, dict) else None
             words.append(f"[{step}]" if isinstance(place, dict | list) else step)
@@ -112,7 +118,9 @@ def _secret(value: Any, where: str, folder: Path) -> str:
             return (folder / Path(name).expanduser()).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{where}: {name} cannot be read: {exc}") from exc
-    raise ConfigError(f'{where}: write "env:NAME" or "file:PATH"; a secret does not belong in this file')
+    raise ConfigError(
+        f'{where}: write "env:NAME" or "file:PATH"; a secret does not belong in this file'
+    )
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

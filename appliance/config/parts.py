@@ -1,4 +1,5 @@
-"""STATE/parts.json: where the parts of a running appliance are.  `up` writes it, roles and commands read it.
+"""STATE/parts.json: where the parts of a running appliance are.  `up` writes it, roles and
+commands read it.
 
 Mode 0600: it holds the generated passwords.  Replaced by rename, so a reader never sees half of it.
 """
@@ -29,7 +30,8 @@ class Llm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses and pids.  Bases carry no `/v1` and no trailing slash; `postgres` is a psycopg DSN of role
+    """Addresses and pids.  Bases carry no `/v1` and no trailing slash; `postgres` is a psycopg
+    DSN of role
     `agent_gateway`; `nats` is a URL without credentials, `nats_token` goes beside it."""
 
     gateway: str
@@ -40,7 +42,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str | None = None
     dagster: str | None = None
     llm: Llm | None = None
-    backends: list[BackendConfig] = msgspec.field(default_factory=list)  # found servers and --backend
+    backends: list[BackendConfig] = msgspec.field(
+        default_factory=list
+    )  # found servers and --backend
     pids: dict[str, int] = msgspec.field(default_factory=dict)
 
 
@@ -65,22 +69,28 @@ def read_parts(state: Path) -> Parts:
         return msgspec.json.decode(parts_file(state).read_bytes(), type=Parts)
     except FileNotFoundError:
         raise ConfigError(
-            f"no appliance is running on the state folder {state}: start one with `appliance up --state {state}`"
+            f"no appliance is running on the state folder {state}: "
+            f"start one with `appliance up --state {state}`"
         ) from None
     except (OSError, msgspec.DecodeError) as exc:
         raise ConfigError(f"{parts_file(state)} cannot be read: {exc}") from exc
 
 
 def with_parts(config: Config, parts: Parts) -> Config:
-    """`config` with the running parts filled in; what the user's file names keeps its precedence."""
+    """`config` with the running parts filled in; what the user's file names keeps its
+    precedence."""
     backends, models = list(config.backends), list(config.models)
     names = {b.name for b in backends}
     backends += [b for b in parts.backends if b.name not in names]
     if parts.llm and "embedded" not in names:
         backends.append(
             BackendConfig(
-                name="embedded", kind="llamacpp", base_url=parts.llm.base_url,
-                api_key=parts.llm.api_key, max_in_flight=2, read_timeout_s=300.0,
+                name="embedded",
+                kind="llamacpp",
+                base_url=parts.llm.base_url,
+                api_key=parts.llm.api_key,
+                max_in_flight=2,
+                read_timeout_s=300.0,
             )
         )
         models.insert(

@@ -15,7 +15,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A table of the file: frozen, and strict about its keys."""
 
 
-class GatewayConfig(Table):
+class GatewayConfig(Table, frozen=True, kw_only=True):
     """`[gateway]`: where it listens and what it lets in."""
 
     listen: str = "127.0.0.1:8080"
@@ -27,12 +27,14 @@ class GatewayConfig(Table):
     total_timeout_s: Positive = 1800.0
     keepalive_s: Positive = 15.0
     drain_s: Positive = 10.0
-    keys_file: str = ""  # sha256 hashes of callers' keys; empty: STATE/keys.toml where a state is known
+    keys_file: str = (
+        ""  # sha256 hashes of callers' keys; empty: STATE/keys.toml where a state is known
+    )
     allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the listen address
     allowed_origins: tuple[str, ...] = ()  # beside the gateway's own; also the CORS list
 
 
-class RoutingConfig(Table):
+class RoutingConfig(Table, frozen=True, kw_only=True):
     """`[routing]`: what happens to a name, and to a backend that fails."""
 
     default_backend: str = ""
@@ -41,7 +43,7 @@ class RoutingConfig(Table):
     models_ttl_s: Positive = 30.0
 
 
-class BackendConfig(Table):
+class BackendConfig(Table, frozen=True, kw_only=True):
     """One `[[backends]]` table: a running server."""
 
     name: Name
@@ -55,8 +57,9 @@ class BackendConfig(Table):
     read_timeout_s: Positive = 120.0
 
 
-class ModelConfig(Table):
-    """One `[[models]]` table: a name or a glob, and what serves it.  Without `backend` it only describes."""
+class ModelConfig(Table, frozen=True, kw_only=True):
+    """One `[[models]]` table: a name or a glob, and what serves it.  Without `backend` it only
+    describes."""
 
     match: Annotated[str, Meta(min_length=1)]
     backend: str = ""
@@ -69,7 +72,7 @@ class ModelConfig(Table):
     capabilities: tuple[str, ...] = ()
 
 
-class NatsConfig(Table):
+class NatsConfig(Table, frozen=True, kw_only=True):
     """`[nats]`: JetStream.  Empty `url`: no events leave the spool."""
 
     url: str = ""
@@ -77,7 +80,7 @@ class NatsConfig(Table):
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
 
 
-class PostgresConfig(Table):
+class PostgresConfig(Table, frozen=True, kw_only=True):
     """`[postgres]`: empty `dsn`: no knowledge, no history."""
 
     dsn: str = ""
@@ -85,7 +88,7 @@ class PostgresConfig(Table):
     connect_timeout_s: Positive = 3.0
 
 
-class InferenceConfig(Table):
+class InferenceConfig(Table, frozen=True, kw_only=True):
     """`[inference]`: the role's address, and how it batches when this process is that role."""
 
     url: str = ""
@@ -97,7 +100,7 @@ class InferenceConfig(Table):
     timeout_s: Positive = 10.0
 
 
-class KnowledgeConfig(Table):
+class KnowledgeConfig(Table, frozen=True, kw_only=True):
     """`[knowledge]`: chunking, retrieval and injection."""
 
     workspace: Name = "default"
@@ -111,7 +114,7 @@ class KnowledgeConfig(Table):
     retrieve_timeout_s: Positive = 3.0
 
 
-class SpoolConfig(Table):
+class SpoolConfig(Table, frozen=True, kw_only=True):
     """`[spool]`: the local record of exchanges on their way to JetStream."""
 
     dir: str = ""  # empty: STATE/spool
@@ -121,7 +124,7 @@ class SpoolConfig(Table):
     when_full: Literal["serve", "refuse"] = "serve"
 
 
-class ConsumerConfig(Table):
+class ConsumerConfig(Table, frozen=True, kw_only=True):
     """`[consumer]`: batches from JetStream into PostgreSQL."""
 
     batch_messages: Count = 500
@@ -131,13 +134,13 @@ class ConsumerConfig(Table):
     listen: str = ""  # health and metrics; empty: none
 
 
-class LogConfig(Table):
+class LogConfig(Table, frozen=True, kw_only=True):
     """`[log]`: one JSON object a line, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(Table):
+class Config(Table, frozen=True, kw_only=True):
     """The whole configuration, defaults and file laid together."""
 
     gateway: GatewayConfig = GatewayConfig()

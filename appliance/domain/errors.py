@@ -1,23 +1,24 @@
 """The error tree.  Infra translates into it at its edge, each surface encodes from it at its own.
 
-    ApplianceError
-    ├── RequestError                 the caller can fix it; `param` names the field
-    │   ├── InvalidRequest           400
-    │   │   └── ContextLengthExceeded  the prompt is longer than the model's context
-    │   ├── AuthenticationFailed     401
-    │   ├── PermissionDenied         403
-    │   ├── NotFound                 404
-    │   │   └── ModelNotFound
-    │   ├── MethodNotAllowed         405
-    │   └── RequestTooLarge          413
-    ├── BackendError                 `backend` names the server that failed
-    │   ├── BackendUnavailable       no connection, or it died before it answered
-    │   ├── BackendTimeout           it did not answer in time
-    │   ├── BackendRefused           it answered with a status: `status`, `message`, `body`
-    │   ├── BackendProtocolError     it answered something that is not its own dialect, or was cut
-    │   └── BackendBusy              every slot taken and the queue too long; `retry_after_s`
-    ├── PartUnavailable              `part` of the appliance is down: inference, postgres, nats, spool
-    └── ConfigError                  file, table and key are in the message
+ApplianceError
+├── RequestError                 the caller can fix it; `param` names the field
+│   ├── InvalidRequest           400
+│   │   └── ContextLengthExceeded  the prompt is longer than the model's context
+│   ├── AuthenticationFailed     401
+│   ├── PermissionDenied         403
+│   ├── NotFound                 404
+│   │   └── ModelNotFound
+│   ├── MethodNotAllowed         405
+│   └── RequestTooLarge          413
+├── BackendError                 `backend` names the server that failed
+│   ├── BackendUnavailable       no connection, or it died before it answered
+│   ├── BackendTimeout           it did not answer in time
+│   ├── BackendRefused           it answered with a status: `status`, `message`, `body`
+│   ├── BackendProtocolError     it answered something that is not its own dialect, or was cut
+│   └── BackendBusy              every slot taken and the queue too long; `retry_after_s`
+├── PartUnavailable              `part` of the appliance is down: inference, postgres, nats,
+spool
+└── ConfigError                  file, table and key are in the message
 """
 
 
@@ -83,7 +84,8 @@ class BackendTimeout(BackendError):
 
 
 class BackendRefused(BackendError):
-    """It answered with an HTTP error: `status`, its own `message`, and `code` and `kind` if it named any."""
+    """It answered with an HTTP error: `status`, its own `message`, and `code` and `kind` if it
+    named any."""
 
     def __init__(
         self,
@@ -107,7 +109,8 @@ class BackendProtocolError(BackendError):
 
 
 class BackendBusy(BackendError):
-    """All `max_in_flight` slots are taken and waiting did not free one; try after `retry_after_s`."""
+    """All `max_in_flight` slots are taken and waiting did not free one; try after
+    `retry_after_s`."""
 
     def __init__(self, message: str, *, backend: str, retry_after_s: float) -> None:
         super().__init__(message, backend=backend)

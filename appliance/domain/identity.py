@@ -19,12 +19,16 @@ class Identity:
 
 
 def new_trace_id(unix_ms: int, entropy: bytes) -> str:
-    """32 hex digits that sort by time: 48 bits of milliseconds, then 80 bits of `entropy` (10 bytes)."""
+    """32 hex digits that sort by time: 48 bits of milliseconds, then 80 bits of `entropy` (10
+    bytes)."""
     return f"{unix_ms & 0xFFFFFFFFFFFF:012x}{entropy[:10].hex()}"
 
 
-def identify(trace_id: str, correlation_header: str | None, request_id_header: str | None) -> Identity:
-    """X-Correlation-ID, else X-Request-ID, else `trace_id`; a hostile value is replaced, never repaired."""
+def identify(
+    trace_id: str, correlation_header: str | None, request_id_header: str | None
+) -> Identity:
+    """X-Correlation-ID, else X-Request-ID, else `trace_id`; a hostile value is replaced, never
+    repaired."""
     for sent in (correlation_header, request_id_header):
         if sent:
             if _CORRELATION.fullmatch(sent):

@@ -1,4 +1,5 @@
-"""The roles, by name.  A role is one new file here plus one line in ROLES; it is imported when it starts."""
+"""The roles, by name.  A role is one new file here plus one line in ROLES; it is imported when it
+starts."""
 
 from collections.abc import Mapping
 

@@ -8,7 +8,8 @@ from appliance.config.schema import Config
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen` is HOST:PORT or empty for the configured one; `state` is None when no state folder is known;
+    """`listen` is HOST:PORT or empty for the configured one; `state` is None when no state folder
+    is known;
     `insecure` lets the gateway serve without keys on an address that is not loopback."""
 
     config: Config

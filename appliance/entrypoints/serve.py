@@ -5,6 +5,7 @@ A second Granian would bind a taken port silently (SO_REUSEPORT): the port is pr
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from granian.server.embed import Server
 from appliance.domain.errors import ConfigError
 
 ASGIApp = Callable[..., Awaitable[None]]
+GC_THRESHOLD = 10_000
 Drain = Callable[[], Awaitable[None]]
 
 
@@ -40,8 +42,8 @@ def require_free(listen: str) -> None:
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:
                 raise ConfigError(
-                    f"port {port} on {host} is in use by another program: stop it, or choose another "
-                    f"address with --listen {host}:PORT"
+                    f"port {port} on {host} is in use by another program: stop it, or choose "
+                    f"another address with --listen {host}:PORT"
                 ) from None
             raise ConfigError(f"cannot listen on {listen}: {exc.strerror}") from None
 
@@ -54,7 +56,8 @@ def serve(
     max_connections: int = 1024,
     drain: Drain | None = None,
 ) -> None:
-    """Run until SIGINT or SIGTERM.  `lifespan` opens before the first request and closes after the last;
+    """Run until SIGINT or SIGTERM.  `lifespan` opens before the first request and closes after
+    the last;
     `drain` ends open streams before Granian waits for them."""
     require_free(listen)
     uvloop.run(_serve(app, listen, lifespan, max_connections, drain))
@@ -84,6 +87,10 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with lifespan:
+        # What is alive now lives as long as the process: the collector need not walk it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 100)
         running = asyncio.ensure_future(server.serve())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,7 +7,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer.  `source` is the backend's own object, for details we have no word for."""
+    """Tokens of one answer.  `source` is the backend's own object, for details we have no word
+    for."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None

@@ -9,7 +9,8 @@ from appliance.domain.vectorstore.ports import Vector
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Unit-length vectors in the order of the texts, and the tokens the model read (None: not reported)."""
+    """Unit-length vectors in the order of the texts, and the tokens the model read (None: not
+    reported)."""
 
     vectors: list[Vector]
     model: str
@@ -26,5 +27,6 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str], *, truncate: bool = True) -> Embedded:
         """One vector of 256 numbers for each text.
 
-        Raises ContextLengthExceeded when a text is longer than the model reads and `truncate` is False.
+        Raises ContextLengthExceeded when a text is longer than the model reads and `truncate` is
+        False.
         """

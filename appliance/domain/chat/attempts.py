@@ -1,0 +1,91 @@
+"""Which backend to try next, and when to stop trying.  Used by chat/service.py; pure but for the
+pause.
+
+Retried on the same backend: no connection, death before the first byte, 502, 503, 504.
+Handed to the next fallback: those, and a full or slow backend, one that answers nonsense, 429 and
+other 5xx.
+Never either: other 4xx, or anything once a client has seen content.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from appliance.domain.errors import (
+    BackendBusy,
+    BackendError,
+    BackendProtocolError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+)
+from appliance.domain.events.exchange import Attempt
+from appliance.domain.routing.candidate import Candidate
+
+_RETRIED_STATUS = frozenset({502, 503, 504})
+_HANDED_ON_STATUS = frozenset({408, 429})
+_MAX_PAUSE_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`retries` a backend after its first try; pauses of `backoff_s`, doubled each time."""
+
+    retries: int
+    backoff_s: float
+
+
+class Attempts:
+    """Walks the plan of one request and remembers what was tried."""
+
+    def __init__(self, candidates: Sequence[Candidate], policy: RetryPolicy) -> None:
+        self._candidates = candidates
+        self._policy = policy
+        self._position = 0
+        self._retried = 0
+        self.tried: list[Attempt] = []
+
+    @property
+    def current(self) -> Candidate:
+        """The backend to try now."""
+        return self._candidates[self._position]
+
+    def succeeded(self) -> None:
+        """Note that the current backend answered."""
+        self.tried.append(Attempt(self.current.backend, self.current.upstream_model, "ok"))
+
+    def note_failure(self, error: Exception) -> None:
+        """Note why the current backend did not answer."""
+        outcome = type(error).__name__
+        if isinstance(error, BackendRefused):
+            outcome = f"{outcome} {error.status}"
+        self.tried.append(Attempt(self.current.backend, self.current.upstream_model, outcome))
+
+    async def after(self, error: BackendError, *, content_seen: bool) -> None:
+        """Move to the next try, after the pause it needs; raise `error` when there is none."""
+        self.note_failure(error)
+        if content_seen:
+            raise error
+        if _retried(error) and self._retried < self._policy.retries:
+            pause_s = min(_MAX_PAUSE_S, self._policy.backoff_s * 2**self._retried)
+            self._retried += 1
+            await asyncio.sleep(pause_s)
+        elif _handed_on(error) and self._position + 1 < len(self._candidates):
+            self._position += 1
+            self._retried = 0
+        else:
+            raise error
+
+
+def _retried(error: BackendError) -> bool:
+    if isinstance(error, BackendRefused):
+        return error.status in _RETRIED_STATUS
+    return isinstance(error, BackendUnavailable)
+
+
+def _handed_on(error: BackendError) -> bool:
+    if isinstance(error, BackendRefused):
+        return error.status >= 500 or error.status in _HANDED_ON_STATUS
+    return isinstance(
+        error, BackendUnavailable | BackendTimeout | BackendBusy | BackendProtocolError
+    )

@@ -1,0 +1,47 @@
+"""Bring knowledge along: retrieve for the last user turn and put the chunks beside the client's
+messages."""
+
+from typing import Any
+
+from appliance.domain.conversation.message import Message
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.events.exchange import Retrieval
+from appliance.domain.knowledge.prompt import inject
+from appliance.domain.knowledge.retrieve import Retriever
+from appliance.domain.routing.candidate import Plan
+
+DEFAULT_OUTPUT_TOKENS = 512
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+class Augmenter:
+    """Never raises for a part that is down: the exchange goes on without context and says so."""
+
+    def __init__(self, retriever: Retriever, *, workspace: str, context_window: int) -> None:
+        self._retriever = retriever
+        self._workspace = workspace
+        self._context_window = context_window
+
+    def workspace(self, request: ChatRequest, plan: Plan | None) -> str:
+        """The workspace a request reads: its own, else its model's, else the configured one."""
+        return request.extensions.workspace or (plan.workspace if plan else "") or self._workspace
+
+    async def augment(
+        self, request: ChatRequest, plan: Plan
+    ) -> tuple[tuple[Message, ...], Retrieval]:
+        """The messages for the backend, and what retrieval found for the record."""
+        found = await self._retriever.retrieve(
+            request.last_user_text,
+            workspace=self.workspace(request, plan),
+            context_window=plan.context_window or self._context_window,
+            prompt_chars=sum(len(m.text) for m in request.messages),
+            max_output_tokens=_output_tokens(request.params),
+        )
+        return inject(request.messages, found.chunks), found.retrieval
+
+
+def _output_tokens(params: Any) -> int:
+    for name in _OUTPUT_LIMITS:
+        if isinstance(value := params.get(name), int) and value > 0:
+            return value
+    return DEFAULT_OUTPUT_TOKENS

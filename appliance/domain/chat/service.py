@@ -1,0 +1,217 @@
+"""Read this first: one chat exchange from the decoded request to the last delta.  Step 4 of the
+path.
+
+plan (routing) → augment (knowledge) → a backend's slot → answer, with retries and fallbacks until
+a client has seen content → the record into the spool, before the last frame leaves.  A failed or
+cancelled exchange
+is recorded in `finally`.  Knows no HTTP, no wire, no clock of its own.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from appliance.domain.chat.attempts import Attempts, RetryPolicy
+from appliance.domain.chat.knowledge import Augmenter
+from appliance.domain.chat.ports import ChatBackend
+from appliance.domain.chat.slots import Slots
+from appliance.domain.chat.turn import Caller, Turn
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.stream import Answer, Delta
+from appliance.domain.errors import (
+    ApplianceError,
+    BackendError,
+    BackendTimeout,
+    InvalidRequest,
+    PartUnavailable,
+)
+from appliance.domain.events.exchange import Status
+from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.routing.router import Router
+
+ROUTES = ("direct", "rag")
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`wall` gives Unix seconds, `monotonic` the event loop's time."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLimits:
+    """`first_token_s` bounds what comes before the first content of a stream, retries and queues
+    included;
+    `total_s` the whole exchange."""
+
+    first_token_s: float
+    total_s: float
+
+
+class ChatService:
+    """One for the process; every exchange is a Turn of its own."""
+
+    def __init__(
+        self,
+        router: Router,
+        backends: Mapping[str, ChatBackend],
+        slots: Mapping[str, Slots],
+        augmenter: Augmenter,
+        sinks: tuple[ExchangeSink, ...],
+        *,
+        retry: RetryPolicy,
+        limits: ChatLimits,
+        clock: Clock,
+        host: str,
+        status_of: Callable[[Exception | None], int],
+    ) -> None:
+        self._router = router
+        self._backends = backends
+        self._slots = slots
+        self._augmenter = augmenter
+        self._sinks = sinks
+        self._retry = retry
+        self._clock = clock
+        self._host = host
+        self._status_of = status_of
+        self.limits = limits
+
+    def turn(self, request: ChatRequest, caller: Caller) -> Turn:
+        """A new exchange; nothing has happened yet."""
+        return Turn(
+            request=request,
+            caller=caller,
+            host=self._host,
+            wall=self._clock.wall(),
+            started=self._clock.monotonic(),
+            monotonic=self._clock.monotonic,
+        )
+
+    async def once(self, turn: Turn) -> Answer:
+        """The whole answer; recorded before it is returned.  Raises the error tree."""
+        try:
+            answer = await self._bounded(turn)
+            turn.observe_answer(answer)
+            self._record(turn, "finished", None)
+            return answer
+        except Exception as exc:
+            self._record(turn, "failed", exc)
+            raise
+        finally:
+            self._record(turn, "cancelled", None)
+
+    async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+        """Deltas from the first one with content on; recorded before it ends.  The caller bounds
+        its time
+        (`limits`) and closes it, which aborts the upstream request."""
+        try:
+            async with aclosing(self._stream(turn)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            self._record(turn, "finished", None)
+        except Exception as exc:
+            self._record(turn, "failed", exc)
+            raise
+        finally:
+            if turn.monotonic() >= turn.expires_at:
+                self._record(turn, "failed", self.expired(turn))
+            self._record(turn, "cancelled", None)
+
+    def expired(self, turn: Turn) -> BackendTimeout:
+        """The error of an exchange that ran into one of its limits."""
+        backend = turn.attempts.current.backend if turn.attempts else ""
+        if turn.content_seen:
+            text = f"the answer was not finished within {self.limits.total_s:g} s"
+        else:
+            text = (
+                f"no answer began within {min(self.limits.first_token_s, self.limits.total_s):g} s"
+            )
+        return BackendTimeout(f"{text} (backend {backend or 'none'})", backend=backend)
+
+    def fail(self, turn: Turn, error: ApplianceError) -> None:
+        """Record a streamed exchange that its caller gave up on; without effect once it is
+        recorded."""
+        self._record(turn, "failed", error)
+
+    async def _bounded(self, turn: Turn) -> Answer:
+        try:
+            async with asyncio.timeout(self.limits.total_s):
+                return await self._once(turn)
+        except TimeoutError:
+            raise self.expired(turn) from None
+
+    async def _once(self, turn: Turn) -> Answer:
+        request, attempts = await self._prepare(turn)
+        while True:
+            backend = self._choose(turn, attempts)
+            try:
+                async with self._slots[backend.name].slot():
+                    answer = await backend.complete(
+                        request, attempts.current.upstream_model, turn.caller.identity
+                    )
+                attempts.succeeded()
+                return answer
+            except BackendError as exc:
+                await attempts.after(exc, content_seen=False)
+            except ApplianceError as exc:
+                attempts.note_failure(exc)
+                raise
+
+    async def _stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
+        request, attempts = await self._prepare(turn)
+        while True:
+            backend = self._choose(turn, attempts)
+            try:
+                async with self._slots[backend.name].slot():
+                    model = attempts.current.upstream_model
+                    async with aclosing(
+                        backend.stream(request, model, turn.caller.identity)
+                    ) as deltas:
+                        async for delta in deltas:
+                            turn.observe(delta)
+                            # Frames before the first content are held: until then another backend
+                            # may
+                            # take over, and its own opening frames would be a second beginning.
+                            if turn.content_seen:
+                                yield delta
+                attempts.succeeded()
+                return
+            except BackendError as exc:
+                await attempts.after(exc, content_seen=turn.content_seen)
+            except ApplianceError as exc:
+                attempts.note_failure(exc)
+                raise
+
+    async def _prepare(self, turn: Turn) -> tuple[ChatRequest, Attempts]:
+        """Plan the route and bring the knowledge along; the request as the backend shall see it."""
+        turn.plan = plan = await self._router.plan(turn.request.model)
+        turn.attempts = attempts = Attempts(plan.candidates, self._retry)
+        asked = turn.request.extensions.route
+        turn.route = asked or plan.route or "direct"
+        turn.transparent = not asked
+        if turn.route == "workflow":
+            raise PartUnavailable("no workflow engine is configured", part="workflow")
+        if turn.route not in ROUTES:
+            raise InvalidRequest(
+                f"x_route must be one of {', '.join(ROUTES)}, not {turn.route!r}", param="x_route"
+            )
+        if turn.route == "direct":
+            return turn.request, attempts
+        messages, turn.retrieval = await self._augmenter.augment(turn.request, plan)
+        return replace(turn.request, messages=messages), attempts
+
+    def _choose(self, turn: Turn, attempts: Attempts) -> ChatBackend:
+        backend = self._backends[attempts.current.backend]
+        turn.provider = backend.dialect
+        return backend
+
+    def _record(self, turn: Turn, status: Status, error: Exception | None) -> None:
+        if turn.recorded is not None:
+            return
+        http_status = 200 if turn.committed or status == "finished" else self._status_of(error)
+        turn.recorded = exchange = turn.exchange(status, http_status, error)
+        for sink in self._sinks:
+            sink.keep(exchange)

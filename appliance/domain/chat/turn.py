@@ -1,0 +1,131 @@
+"""One exchange while it is in progress: what was asked, decided, answered, and the record it ends
+as."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.domain.chat.attempts import Attempts
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.stream import Answer, Delta
+from appliance.domain.conversation.usage import Usage
+from appliance.domain.events.exchange import Exchange, Retrieval, Status
+from appliance.domain.identity import Identity
+from appliance.domain.routing.candidate import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the ids of the exchange and the name of the key, empty without keys."""
+
+    identity: Identity
+    surface: str
+    key_name: str = ""
+
+
+@dataclass(slots=True)
+class Turn:
+    """`wall` is Unix seconds; `monotonic` and `started` are the event loop's time."""
+
+    request: ChatRequest
+    caller: Caller
+    host: str
+    wall: float
+    started: float
+    monotonic: Callable[[], float]
+    plan: Plan | None = None
+    attempts: Attempts | None = None
+    route: str = "direct"
+    provider: str = ""
+    retrieval: Retrieval | None = None
+    transparent: bool = False  # knowledge came by configuration: nothing of it shows in the body
+    text: list[str] = field(default_factory=list)
+    tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    response_model: str = ""
+    first_token_s: float | None = None
+    content_seen: bool = False
+    expires_at: float = float("inf")  # monotonic; set by whoever bounds a stream
+    committed: bool = False  # a 200 has gone out: errors are in band from here on
+    recorded: Exchange | None = None
+
+    def observe(self, delta: Delta) -> None:
+        """Add one step of the answer to what is known of it."""
+        if delta.has_content and not self.content_seen:
+            self.content_seen = True
+            self.first_token_s = self.monotonic() - self.started
+        if delta.index == 0:
+            if delta.text:
+                self.text.append(delta.text)
+            if delta.finish_reason:
+                self.finish_reason = delta.finish_reason
+            for fragment in delta.tool_calls:
+                self._add_tool_call(fragment)
+        if delta.usage is not None:
+            self.usage = delta.usage
+        if delta.model:
+            self.response_model = delta.model
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Take over a whole answer."""
+        self.content_seen = True
+        self.first_token_s = self.monotonic() - self.started
+        self.text.append(answer.text)
+        self.finish_reason = answer.finish_reason
+        self.usage = answer.usage
+        self.response_model = answer.model
+        self.tool_calls = {n: dict(call) for n, call in enumerate(answer.tool_calls)}
+
+    def _add_tool_call(self, fragment: Mapping[str, Any]) -> None:
+        position = fragment.get("index")
+        if not isinstance(position, int):
+            position = (
+                len(self.tool_calls) if fragment.get("id") else max(self.tool_calls, default=0)
+            )
+        call = self.tool_calls.setdefault(
+            position, {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        )
+        call["id"] = fragment.get("id") or call["id"]
+        piece = fragment.get("function")
+        if isinstance(piece, dict):
+            call["function"]["name"] = piece.get("name") or call["function"]["name"]
+            call["function"]["arguments"] += piece.get("arguments") or ""
+
+    def exchange(self, status: Status, http_status: int, error: Exception | None) -> Exchange:
+        """The record of this turn as it stands now."""
+        request, plan = self.request, self.plan
+        ids, extensions = self.caller.identity, self.request.extensions
+        return Exchange(
+            trace_id=ids.trace_id,
+            correlation_id=ids.correlation_id,
+            conversation_id=extensions.conversation or ids.correlation_id,
+            occurred_at=self.wall,
+            host=self.host,
+            status=status,
+            http_status=http_status,
+            surface=self.caller.surface,
+            stream=request.stream,
+            route=self.route,
+            request_model=request.model,
+            selected_model=plan.selected if plan else "",
+            response_model=self.response_model,
+            backend=self.attempts.current.backend if self.attempts else "",
+            provider=self.provider,
+            router_reason=plan.reason if plan else "",
+            messages=tuple(m.source for m in request.messages),
+            params=request.params,
+            answer="".join(self.text),
+            tool_calls=tuple(self.tool_calls[n] for n in sorted(self.tool_calls)),
+            finish_reason=self.finish_reason,
+            input_tokens=self.usage.input_tokens if self.usage else None,
+            output_tokens=self.usage.output_tokens if self.usage else None,
+            duration_s=self.monotonic() - self.started,
+            time_to_first_token_s=self.first_token_s,
+            retrieval=self.retrieval,
+            attempts=tuple(self.attempts.tried) if self.attempts else (),
+            error_type=type(error).__name__ if error else "",
+            error_message=str(error)[:2000] if error else "",
+            project=extensions.project,
+            key_name=self.caller.key_name,
+        )

@@ -1,0 +1,101 @@
+"""Embeddings for callers: our own model through the inference role, others through their
+backend."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from appliance.domain.chat.slots import Slots
+from appliance.domain.embeddings.ports import Embedded, Embedder
+from appliance.domain.errors import BackendProtocolError, InvalidRequest
+from appliance.domain.routing.router import AUTO, Router
+from appliance.domain.vectorstore.ports import Vector
+
+MODEL = "all-minilm-l6-v2"
+DIMENSIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """`dimensions` None: all of the model's; `params` are fields only a backend of the same wire
+    knows."""
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EmbeddingBackend(Protocol):
+    """A backend that embeds in OpenAI's wire."""
+
+    async def embed(
+        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The backend's body.  Raises the BackendError tree."""
+
+
+class EmbeddingService:
+    """Unit-length vectors in the order of the texts."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        router: Router,
+        backends: Mapping[str, EmbeddingBackend],
+        slots: Mapping[str, Slots],
+    ) -> None:
+        self._embedder = embedder
+        self._router = router
+        self._backends = backends
+        self._slots = slots
+
+    async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """Raises InvalidRequest, ContextLengthExceeded, ModelNotFound, PartUnavailable,
+        BackendError."""
+        if request.model in (*AUTO, MODEL):
+            return await self._ours(request)
+        return await self._theirs(request)
+
+    async def _ours(self, request: EmbeddingRequest) -> Embedded:
+        wanted = request.dimensions
+        if wanted is not None and not 1 <= wanted <= DIMENSIONS:
+            raise InvalidRequest(
+                f"dimensions must be between 1 and {DIMENSIONS} for {MODEL}", param="dimensions"
+            )
+        found = await self._embedder.embed(request.texts, truncate=False)
+        vectors: list[Vector] = found.vectors
+        if wanted is not None and wanted < DIMENSIONS:
+            vectors = [shortened(vector, wanted) for vector in vectors]
+        return Embedded(vectors, MODEL, found.input_tokens)
+
+    async def _theirs(self, request: EmbeddingRequest) -> Embedded:
+        plan = await self._router.plan(request.model)
+        candidate = plan.candidates[0]
+        fields = dict(request.params)
+        if request.dimensions is not None:
+            fields["dimensions"] = request.dimensions
+        async with self._slots[candidate.backend].slot():
+            body = await self._backends[candidate.backend].embed(
+                request.texts, candidate.upstream_model, fields
+            )
+        try:
+            rows = sorted(body["data"], key=lambda row: row["index"])
+            vectors: list[Vector] = [[float(x) for x in row["embedding"]] for row in rows]
+        except (KeyError, TypeError, ValueError) as exc:
+            raise BackendProtocolError(
+                f"backend {candidate.backend} answered without embeddings",
+                backend=candidate.backend,
+            ) from exc
+        usage = body.get("usage")
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return Embedded(vectors, request.model, tokens)
+
+
+def shortened(vector: Vector, dimensions: int) -> list[float]:
+    """The first `dimensions` numbers at unit length again (principal components come in order of
+    weight)."""
+    head = list(vector[:dimensions])
+    length = math.sqrt(math.fsum(x * x for x in head)) or 1.0
+    return [x / length for x in head]

@@ -1,0 +1,39 @@
+"""Where a request may go: the rows of the catalog and the plan made of them."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One `[[models]]` table as routing reads it.  Without `backend` it only describes."""
+
+    match: str
+    backend: str = ""
+    upstream_model: str = ""
+    fallback: tuple[str, ...] = ()
+    route: str = ""
+    workspace: str = ""
+    context_window: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One backend to try, with the model name it knows."""
+
+    backend: str
+    upstream_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`candidates` in the order to try them; `selected` is the name routing settled on;
+    `context_window`
+    in tokens, 0 when nobody said; `reason` in words, for header, log and trace."""
+
+    selected: str
+    candidates: tuple[Candidate, ...]
+    reason: str
+    route: str = ""
+    workspace: str = ""
+    context_window: int = 0
+    described_by: ModelRow | None = field(default=None)

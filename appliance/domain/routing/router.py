@@ -1,0 +1,135 @@
+"""From the name a client asked for to the backends to try.  Step 5 of the path; decides, sends
+nothing.
+
+Exact row, then the first pattern, then a backend whose own list has the name (the default backend
+first), then, for an empty name or `auto`, the default backend; otherwise ModelNotFound.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from appliance.domain.chat.ports import ModelCard
+from appliance.domain.errors import ModelNotFound
+from appliance.domain.routing.candidate import Candidate, ModelRow, Plan
+from appliance.domain.routing.directory import ModelDirectory
+
+AUTO = ("", "auto")
+_GLOB = frozenset("*?[")
+
+
+def is_pattern(match: str) -> bool:
+    """True when `match` is a glob and not a name."""
+    return not _GLOB.isdisjoint(match)
+
+
+class Router:
+    """`rows` in order of precedence; rows of backends that are not in `backends` are inactive."""
+
+    def __init__(
+        self,
+        rows: Sequence[ModelRow],
+        backends: Sequence[str],
+        directory: ModelDirectory,
+        *,
+        default_backend: str,
+    ) -> None:
+        self._backends = tuple(backends)
+        self._active = [row for row in rows if row.backend in self._backends]
+        self._exact = {
+            row.match: row for row in reversed(self._active) if not is_pattern(row.match)
+        }
+        self._patterns = [row for row in self._active if is_pattern(row.match)]
+        self._described = [row for row in rows if not row.backend or row.context_window]
+        self._directory = directory
+        self._default = default_backend
+
+    async def plan(self, model: str) -> Plan:
+        """Where `model` may go.  Raises ModelNotFound when no configured backend serves it."""
+        if model in AUTO and model not in self._exact:
+            return await self._default_plan(model)
+        if row := self._exact.get(model):
+            return self._row_plan(model, row, f"name {row.match}")
+        if row := next((r for r in self._patterns if fnmatchcase(model, r.match)), None):
+            return self._row_plan(model, row, f"pattern {row.match}")
+        for backend in self._listing_order():
+            for card in await self._directory.cards(backend):
+                if model in (card.name, card.upstream):
+                    return self._card_plan(backend, card)
+        raise ModelNotFound(
+            f"The model {model!r} does not exist: no configured backend serves it. "
+            "GET /v1/models lists what there is.",
+            param="model",
+            code="model_not_found",
+        )
+
+    async def names(self) -> list[tuple[str, str]]:
+        """(name, backend) of everything a client may ask for by name: rows first, then what
+        backends list."""
+        await self._directory.refresh()
+        found = {row.match: row.backend for row in self._exact.values()}
+        for backend in self._listing_order():
+            for card in await self._directory.cards(backend):
+                found.setdefault(card.name, backend)
+        return list(found.items())
+
+    def _listing_order(self) -> list[str]:
+        return sorted(self._backends, key=lambda name: name != self._default)
+
+    async def _default_plan(self, model: str) -> Plan:
+        if self._default not in self._backends:
+            raise ModelNotFound(
+                "No model was named and no default backend is configured.",
+                param="model",
+                code="model_not_found",
+            )
+        why = f"default backend for {model or 'no name'}"
+        row = next(
+            (r for r in self._active if r.backend == self._default and not is_pattern(r.match)),
+            None,
+        )
+        if row is not None:
+            return self._row_plan(row.match, row, why)
+        cards = await self._directory.cards(self._default)
+        if not cards:
+            # A server that lists nothing may still answer to any name (llama.cpp does).
+            return Plan("auto", (Candidate(self._default, "auto"),), why)
+        return self._card_plan(self._default, cards[0], why)
+
+    def _row_plan(self, model: str, row: ModelRow, reason: str) -> Plan:
+        first = Candidate(row.backend, row.upstream_model or self._upstream(row.backend, model))
+        rest = [self._fallback(model, name) for name in row.fallback if name in self._backends]
+        return Plan(
+            selected=model,
+            candidates=(first, *rest),
+            reason=reason,
+            route=row.route,
+            workspace=row.workspace,
+            context_window=self._window(model, row, first),
+            described_by=row,
+        )
+
+    def _card_plan(self, backend: str, card: ModelCard, reason: str = "") -> Plan:
+        window = card.context_window or self._described_window(card.name)
+        why = reason or f"listed by {backend}"
+        return Plan(card.name, (Candidate(backend, card.upstream),), why, context_window=window)
+
+    def _fallback(self, model: str, backend: str) -> Candidate:
+        """On a fallback backend the name is its own row's for this model, where there is one."""
+        for row in self._active:
+            if row.backend == backend and fnmatchcase(model, row.match) and row.upstream_model:
+                return Candidate(backend, row.upstream_model)
+        return Candidate(backend, self._upstream(backend, model))
+
+    def _upstream(self, backend: str, model: str) -> str:
+        card = self._directory.known(backend, model)
+        return card.upstream if card else model
+
+    def _window(self, model: str, row: ModelRow, first: Candidate) -> int:
+        card = self._directory.known(first.backend, first.upstream_model)
+        listed = card.context_window if card else None
+        return row.context_window or listed or self._described_window(model)
+
+    def _described_window(self, model: str) -> int:
+        rows = (r for r in self._described if r.context_window and fnmatchcase(model, r.match))
+        row = next(rows, None)
+        return row.context_window if row else 0

@@ -1,0 +1,251 @@
+"""The gateway role: wires the path of a request, decides nothing.
+
+Starts without NATS, PostgreSQL and inference; `/ready` names what is missing.
+"""
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from appliance.config.keys import keys_file
+from appliance.config.load import default_state
+from appliance.config.schema import BackendConfig, Config, ModelConfig
+from appliance.domain.access.keys import KeyRing
+from appliance.domain.access.origin import OriginGuard, is_loopback
+from appliance.domain.chat.attempts import RetryPolicy
+from appliance.domain.chat.knowledge import Augmenter
+from appliance.domain.chat.service import ChatLimits, ChatService, Clock
+from appliance.domain.chat.slots import SlotLimits, Slots
+from appliance.domain.embeddings.service import EmbeddingService
+from appliance.domain.errors import ConfigError, PartUnavailable
+from appliance.domain.identity import Identity, identify, new_trace_id
+from appliance.domain.knowledge.retrieve import Retriever
+from appliance.domain.routing.candidate import ModelRow
+from appliance.domain.routing.directory import ModelDirectory
+from appliance.domain.routing.router import Router
+from appliance.entrypoints.lifespan import KeyWatch
+from appliance.entrypoints.options import RunOptions
+from appliance.entrypoints.readiness import Check, Readiness
+from appliance.entrypoints.serve import serve, split_listen
+from appliance.infra.backends import BACKENDS
+from appliance.infra.dialects.openai_chat import OpenAIChatClient
+from appliance.infra.http.client import HttpClient
+from appliance.infra.inference.client import InferenceClient
+from appliance.infra.postgres.pool import PostgresPool
+from appliance.infra.postgres.vectors import PgVectorStore
+from appliance.infra.nats.shipper import Shipper
+from appliance.infra.spool.spool import Spool
+from appliance.infra.telemetry.logs import configure
+from appliance.infra.telemetry.metrics import GatewayMetrics
+from appliance.presentation.errors import status_of
+from appliance.presentation.surface import SURFACES
+from appliance.transport.app import Gateway, HttpSettings, Services, build_app
+from appliance.transport.streaming import StreamTiming
+
+
+def run(options: RunOptions) -> None:
+    """Serve until told to stop.  Raises ConfigError when it must not or cannot start."""
+    config = options.config
+    listen = options.listen or config.gateway.listen
+    keys = KeyWatch(keys_file(config, options.state))
+    _require_keys(listen, keys.ring(), insecure=options.insecure)
+    configure("gateway", config.log.level)
+    gateway, lifespan = create(config, keys, _spool_dir(config, options.state))
+    serve(
+        gateway.app,
+        listen,
+        lifespan,
+        max_connections=config.gateway.max_connections,
+        drain=partial(gateway.drain, config.gateway.drain_s),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What the gateway talks to; opened and closed by the lifespan."""
+
+    http: HttpClient
+    backends: Mapping[str, OpenAIChatClient]
+    postgres: PostgresPool
+    inference: InferenceClient
+    spool: Spool
+    shipper: Shipper
+
+
+def create(
+    config: Config, keys: KeyWatch, spool_dir: Path
+) -> tuple[Gateway, AbstractAsyncContextManager[None]]:
+    """The application and its lifespan.  Raises ConfigError for an unknown kind of backend."""
+    adapters = _adapters(config, spool_dir)
+    backends = adapters.backends
+    slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
+    directory = ModelDirectory(backends, ttl_s=config.routing.models_ttl_s, clock=time.monotonic)
+    router = Router(
+        [_row(row) for row in config.models],
+        list(backends),
+        directory,
+        default_backend=config.routing.default_backend,
+    )
+    augmenter = _augmenter(config, adapters)
+    metrics = GatewayMetrics(partial(_gauges, slots, adapters.spool))
+    chat = ChatService(
+        router,
+        backends,
+        slots,
+        augmenter,
+        (adapters.spool, metrics),
+        retry=RetryPolicy(config.routing.retries, config.routing.retry_backoff_s),
+        limits=ChatLimits(config.gateway.first_token_timeout_s, config.gateway.total_timeout_s),
+        clock=Clock(time.time, time.monotonic),
+        host=socket.gethostname(),
+        status_of=status_of,
+    )
+    services = Services(
+        chat=chat,
+        embeddings=EmbeddingService(adapters.inference, router, backends, slots),
+        names=router.names,
+        ready=Readiness(list(backends), directory, _checks(config, adapters)).report,
+        metrics=metrics.render,
+        workspace_of=lambda request: augmenter.workspace(request, None),
+    )
+    app = build_app(SURFACES, services, _http_settings(config, keys))
+    return app, _lifespan(config, adapters, keys)
+
+
+def _adapters(config: Config, spool_dir: Path) -> Adapters:
+    http = HttpClient()
+    spool = Spool(spool_dir, config.spool)
+    knowledge, postgres = config.knowledge, config.postgres
+    return Adapters(
+        http=http,
+        backends={b.name: _backend(b, http) for b in config.backends},
+        postgres=PostgresPool(
+            postgres.dsn,
+            max_size=postgres.pool_max,
+            connect_timeout_s=postgres.connect_timeout_s,
+            timeout_s=knowledge.retrieve_timeout_s,
+        ),
+        inference=InferenceClient(config.inference, http),
+        spool=spool,
+        shipper=Shipper(spool, config.nats, socket.gethostname()),
+    )
+
+
+def _backend(config: BackendConfig, http: HttpClient) -> OpenAIChatClient:
+    if config.kind not in BACKENDS:
+        raise ConfigError(
+            f"[[backends]] {config.name!r} kind: {config.kind!r} is not one of "
+            f"{', '.join(BACKENDS)}"
+        )
+    return BACKENDS[config.kind](config, http)
+
+
+def _augmenter(config: Config, adapters: Adapters) -> Augmenter:
+    knowledge = config.knowledge
+    return Augmenter(
+        Retriever(adapters.inference, PgVectorStore(adapters.postgres), knowledge),
+        workspace=knowledge.workspace,
+        context_window=knowledge.default_context_window,
+    )
+
+
+def _http_settings(config: Config, keys: KeyWatch) -> HttpSettings:
+    gateway = config.gateway
+    return HttpSettings(
+        max_body_bytes=gateway.max_body_bytes,
+        timing=StreamTiming(gateway.header_hold_s, gateway.keepalive_s),
+        guard=OriginGuard(gateway.allowed_hosts, gateway.allowed_origins),
+        keys=keys.ring,
+        identify=_identify,
+        monotonic=time.monotonic,
+        started=int(time.time()),
+    )
+
+
+def _identify(correlation: str | None, request_id: str | None) -> Identity:
+    trace_id = new_trace_id(time.time_ns() // 1_000_000, os.urandom(10))
+    return identify(trace_id, correlation, request_id)
+
+
+@asynccontextmanager
+async def _lifespan(config: Config, adapters: Adapters, keys: KeyWatch) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(adapters.http.aclose)
+        await stack.enter_async_context(adapters.postgres)
+        await stack.enter_async_context(adapters.spool)
+        if config.nats.url:
+            await stack.enter_async_context(adapters.shipper)
+        await stack.enter_async_context(keys.watching())
+        yield
+
+
+def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
+    async def nats() -> None:
+        if not config.nats.url:
+            raise PartUnavailable("not configured: events wait in the spool", part="nats")
+        adapters.shipper.require_connected()
+
+    async def spool() -> None:
+        if problem := adapters.spool.degraded:
+            raise PartUnavailable(problem, part="spool")
+
+    return {
+        "inference": adapters.inference.ping,
+        "postgres": adapters.postgres.ping,
+        "nats": nats,
+        "spool": spool,
+    }
+
+
+def _gauges(
+    slots: Mapping[str, Slots], spool: Spool
+) -> Iterable[tuple[str, str, Mapping[str, float]]]:
+    yield (
+        "appliance_backend_in_flight",
+        "Requests on each backend now.",
+        {name: s.in_flight for name, s in slots.items()},
+    )
+    yield (
+        "appliance_backend_queued",
+        "Requests waiting for each backend.",
+        {name: s.queued for name, s in slots.items()},
+    )
+    figures = asdict(spool.stats())
+    numbers = {k: float(v) for k, v in figures.items() if not isinstance(v, str)}
+    yield "appliance_spool", "The spool: depth, age, and counts since the start.", numbers
+
+
+def _row(row: ModelConfig) -> ModelRow:
+    return ModelRow(
+        match=row.match,
+        backend=row.backend,
+        upstream_model=row.upstream_model,
+        fallback=row.fallback,
+        route=row.route,
+        workspace=row.workspace,
+        context_window=row.context_window,
+    )
+
+
+def _slot_limits(backend: BackendConfig) -> SlotLimits:
+    return SlotLimits(backend.max_in_flight, backend.max_queue, backend.queue_timeout_s)
+
+
+def _spool_dir(config: Config, state: Path | None) -> Path:
+    if config.spool.dir:
+        return Path(config.spool.dir).expanduser()
+    return (state or default_state()) / "spool"
+
+
+def _require_keys(listen: str, keys: KeyRing, *, insecure: bool) -> None:
+    host, _ = split_listen(listen)
+    if not keys and not insecure and not is_loopback(host):
+        raise ConfigError(
+            f"{host} is not a loopback address and no keys are configured: make one with "
+            "`appliance keys new NAME`, or say --insecure if everybody who reaches it may use it"
+        )

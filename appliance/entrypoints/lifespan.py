@@ -1,0 +1,64 @@
+"""Small things that live as long as a role: opened in order, closed in reverse."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from appliance.config.keys import key_ring, read_keys
+from appliance.domain.access.keys import KeyRing
+from appliance.domain.errors import ConfigError
+
+CHECK_EVERY_S = 2.0
+_log = logging.getLogger("appliance.gateway")
+
+
+class KeyWatch:
+    """The key file as it stands; a change counts within `CHECK_EVERY_S`."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._stamp = self._look()
+        self._ring = key_ring(read_keys(path))
+
+    def ring(self) -> KeyRing:
+        """The keys now."""
+        return self._ring
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Re-read the file when it changes, for the time of the block."""
+        watcher = asyncio.ensure_future(self._watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            if (stamp := self._look()) != self._stamp:
+                self._stamp = stamp
+                self._reload()
+
+    def _reload(self) -> None:
+        try:
+            fresh = key_ring(read_keys(self._path))
+        except ConfigError as exc:
+            _log.error("keys_not_read", extra={"error": str(exc)})  # the old keys stay in force
+            return
+        if self._ring and not fresh:
+            # Deleting the last key must not open a gateway that was closed: that takes a restart.
+            _log.error("keys_gone", extra={"path": str(self._path)})
+            return
+        self._ring = fresh
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            found = self._path.stat() if self._path else None
+        except OSError:
+            return (0, 0)
+        return (found.st_mtime_ns, found.st_size) if found else (0, 0)

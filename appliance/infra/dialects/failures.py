@@ -1,0 +1,119 @@
+"""How a backend fails, in our words: the edge where transport errors and error bodies become the
+error tree."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from appliance.domain.errors import (
+    ApplianceError,
+    BackendProtocolError,
+    BackendRefused,
+    BackendTimeout,
+    BackendUnavailable,
+    ContextLengthExceeded,
+)
+from appliance.infra.http import errors as http
+from appliance.infra.http.client import Response
+from appliance.infra.http.sse import SseEventTooLarge
+
+# llama.cpp names the type and an integer code, OpenAI a code, vLLM and LM Studio only say it.
+_CONTEXT_NAMES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
+_CONTEXT_WORDS = re.compile(
+    r"maximum context length|context length of only|exceeds? the (available )?context|context window"
+    r"|longer than the maximum model length|greater than the context length",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def backend_errors(backend: str) -> Iterator[None]:
+    """Translate what the HTTP client raises."""
+    try:
+        yield
+    except (http.ConnectFailed, http.ConnectTimeout, http.ClosedEarly) as exc:
+        raise BackendUnavailable(f"backend {backend}: {exc}", backend=backend) from exc
+    except http.ReadTimeout as exc:
+        raise BackendTimeout(f"backend {backend}: {exc}", backend=backend) from exc
+    except (http.HttpError, SseEventTooLarge) as exc:
+        raise BackendProtocolError(f"backend {backend}: {exc}", backend=backend) from exc
+
+
+def refused(backend: str, response: Response, raw: bytes) -> ApplianceError:
+    """The error of an answer whose status is not 200."""
+    told = _told(raw)
+    message = told.get("message") or f"answered {response.status} ({_kind_of(response)})"
+    if response.status in (400, 413, 422) and _is_context(told):
+        return _context_error(backend, message)
+    status = response.status if response.status >= 400 else 502
+    return BackendRefused(
+        f"backend {backend}: {message}",
+        backend=backend,
+        status=status,
+        code=told.get("code"),
+        kind=told.get("type"),
+        retry_after_s=_retry_after_s(response),
+    )
+
+
+def in_band_error(backend: str, error: Any) -> ApplianceError:
+    """The error of a body or chunk that carries `error` under a 200."""
+    told = _words(error)
+    if _is_context(told):
+        return _context_error(backend, told.get("message", ""))
+    message = told.get("message") or "reported an error without a message"
+    return BackendProtocolError(f"backend {backend}: {message}", backend=backend)
+
+
+def _context_error(backend: str, message: str) -> ContextLengthExceeded:
+    return ContextLengthExceeded(
+        f"The prompt exceeds the model's context window (backend {backend}: {message})",
+        param="messages",
+    )
+
+
+def _told(raw: bytes) -> dict[str, str]:
+    """message, type and code of an error body; empty where it is not JSON of a known shape."""
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    if not isinstance(body, dict):
+        return {}
+    return _words(body.get("error", body))
+
+
+def _words(error: Any) -> dict[str, str]:
+    if isinstance(error, str):
+        return {"message": error}
+    if not isinstance(error, dict):
+        return {}
+    named = {key: error.get(key) for key in ("message", "type", "code")}
+    return {key: value for key, value in named.items() if isinstance(value, str) and value}
+
+
+def _is_context(told: dict[str, str]) -> bool:
+    names = {told.get("code"), told.get("type")}
+    return bool(names & _CONTEXT_NAMES) or bool(_CONTEXT_WORDS.search(told.get("message", "")))
+
+
+def _kind_of(response: Response) -> str:
+    return (response.header("content-type") or "no content type").partition(";")[0]
+
+
+def _retry_after_s(response: Response) -> float | None:
+    value = response.header("retry-after")
+    if not value:
+        return None
+    if value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value) - datetime.now(UTC)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, until.total_seconds())

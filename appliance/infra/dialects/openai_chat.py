@@ -1,0 +1,241 @@
+"""The client of OpenAI's wire: chat completions, embeddings, model list.  Step 6 of the path.
+
+The kinds in infra/backends/ subclass it with only what differs.  Translates every failure into the
+BackendError tree at this edge.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+import msgspec
+
+from appliance.config.schema import BackendConfig
+from appliance.domain.chat.ports import ModelCard
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.stream import Answer, Delta
+from appliance.domain.conversation.usage import Usage
+from appliance.domain.errors import BackendProtocolError
+from appliance.domain.identity import Identity
+from appliance.infra.dialects.failures import backend_errors, in_band_error, refused
+from appliance.infra.http.client import HttpClient, Response
+from appliance.infra.http.errors import HttpError
+from appliance.infra.http.sse import SseDecoder
+from appliance.infra.http.target import Target
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# How long a backend may think before its headers: the service bounds the exchange, this is only a
+# stop.
+HEADERS_TIMEOUT_S = 3600.0
+TAIL_TIMEOUT_S = 0.25
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class OpenAIChatClient:
+    """One backend of this dialect.  Stores its configuration; the first request connects."""
+
+    dialect = "openai_chat"
+
+    def __init__(self, config: BackendConfig, http: HttpClient) -> None:
+        self.config = config
+        self._http = http
+        self._chat = self._target("/chat/completions")
+        self._models = self._target("/models")
+        self._headers = [("Content-Type", "application/json")]
+        if config.api_key:
+            self._headers.append(("Authorization", f"Bearer {config.api_key}"))
+
+    @property
+    def name(self) -> str:
+        """The backend's configured name."""
+        return self.config.name
+
+    async def complete(self, request: ChatRequest, model: str, identity: Identity) -> Answer:
+        """See ChatBackend.complete."""
+        response = await self._post(self._chat, self._body(request, model, stream=False), identity)
+        async with aclosing(response):
+            with backend_errors(self.name):
+                raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)
+        return self._answer(self._object(raw))
+
+    async def stream(
+        self, request: ChatRequest, model: str, identity: Identity
+    ) -> AsyncGenerator[Delta, None]:
+        """See ChatBackend.stream.  Ends at [DONE], or where the backend ends after a finish
+        reason."""
+        response = await self._post(self._chat, self._body(request, model, stream=True), identity)
+        async with aclosing(response):
+            if not (response.header("content-type") or "").startswith("text/event-stream"):
+                raise BackendProtocolError(
+                    f"backend {self.name} answered a stream request with "
+                    f"{response.header('content-type') or 'no content type'}",
+                    backend=self.name,
+                )
+            decoder = SseDecoder()
+            finished = False
+            with backend_errors(self.name):
+                async for chunk in response.chunks(self.config.read_timeout_s):
+                    for data in decoder.feed(chunk):
+                        if data == b"[DONE]":
+                            await _read_tail(response)
+                            return
+                        delta = self._delta(data)
+                        finished = finished or delta.finish_reason is not None
+                        yield delta
+            if not finished:
+                raise BackendProtocolError(
+                    f"backend {self.name} ended its stream before the answer was whole",
+                    backend=self.name,
+                )
+
+    async def models(self) -> list[ModelCard]:
+        """See ChatBackend.models."""
+        with backend_errors(self.name):
+            response = await self._http.send(
+                "GET",
+                self._models,
+                self._headers[1:],
+                timeout_s=self.config.read_timeout_s,
+                connect_timeout_s=self.config.connect_timeout_s,
+            )
+            async with aclosing(response):
+                raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)
+        if response.status != 200:
+            raise refused(self.name, response, raw)
+        listed = self._object(raw).get("data")
+        rows = [
+            row for row in listed or () if isinstance(row, dict) and isinstance(row.get("id"), str)
+        ]
+        return [self.card(row) for row in rows]
+
+    async def embed(
+        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """`POST /embeddings` as it is: the backend's body.  Used for models that are not ours."""
+        body = _encode({**fields, "model": model, "input": inputs, "encoding_format": "float"})
+        response = await self._post(self._target("/embeddings"), body, None)
+        async with aclosing(response):
+            with backend_errors(self.name):
+                raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)
+        return self._object(raw)
+
+    def card(self, row: Mapping[str, Any]) -> ModelCard:
+        """One row of the model list; a kind overrides it where its rows say more."""
+        return ModelCard(row["id"], row["id"], None, str(row.get("owned_by") or self.name))
+
+    def parameters(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The request's parameters as this server wants them; a kind overrides it."""
+        return params
+
+    def _target(self, path: str) -> Target:
+        return Target.parse(self.config.base_url.rstrip("/") + path)
+
+    def _body(self, request: ChatRequest, model: str, *, stream: bool) -> bytes:
+        body: dict[str, Any] = {"model": model, "messages": [m.source for m in request.messages]}
+        body.update(self.parameters(request.params))
+        if stream:
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
+        return _encode(body)
+
+    async def _post(self, target: Target, body: bytes, identity: Identity | None) -> Response:
+        headers = self._headers
+        if identity is not None:
+            headers = [
+                *headers,
+                ("X-Correlation-ID", identity.correlation_id),
+                ("X-Request-ID", identity.trace_id),
+            ]
+        with backend_errors(self.name):
+            response = await self._http.send(
+                "POST",
+                target,
+                headers,
+                body,
+                timeout_s=HEADERS_TIMEOUT_S,
+                connect_timeout_s=self.config.connect_timeout_s,
+            )
+            if response.status != 200:
+                async with aclosing(response):
+                    raw = await response.read(1024 * 1024, self.config.read_timeout_s)
+        if response.status != 200:
+            raise refused(self.name, response, raw)
+        return response
+
+    def _object(self, raw: bytes) -> dict[str, Any]:
+        try:
+            body = _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise BackendProtocolError(
+                f"backend {self.name} answered with something that is not JSON: {exc}",
+                backend=self.name,
+            ) from exc
+        if not isinstance(body, dict):
+            raise BackendProtocolError(
+                f"backend {self.name} answered with JSON that is not an object", backend=self.name
+            )
+        if body.get("error"):
+            raise in_band_error(self.name, body["error"])
+        return body
+
+    def _answer(self, body: dict[str, Any]) -> Answer:
+        choices = body.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        message = first.get("message") if isinstance(first, dict) else None
+        if not isinstance(first, dict) or not isinstance(message, dict):
+            raise BackendProtocolError(
+                f"backend {self.name} answered without a choice", backend=self.name
+            )
+        content = message.get("content")
+        return Answer(
+            text=content if isinstance(content, str) else "",
+            finish_reason=first.get("finish_reason"),
+            usage=_usage(body.get("usage")),
+            model=str(body.get("model") or ""),
+            tool_calls=tuple(c for c in message.get("tool_calls") or () if isinstance(c, dict)),
+            source=body,
+        )
+
+    def _delta(self, data: bytes) -> Delta:
+        chunk = self._object(data)
+        choices = chunk.get("choices")
+        usage = chunk.get("usage")
+        counted = _usage(usage) if usage else None
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return Delta(usage=counted)
+        choice = choices[0]
+        step = choice.get("delta")
+        model = chunk.get("model")
+        if not isinstance(step, dict):
+            step = {}
+        text = step.get("content")
+        reasoning = step.get("reasoning_content") or step.get("reasoning")
+        calls = step.get("tool_calls")
+        return Delta(
+            index=choice.get("index") or 0,
+            text=text if isinstance(text, str) else "",
+            reasoning=reasoning if isinstance(reasoning, str) else "",
+            tool_calls=[c for c in calls if isinstance(c, dict)] if isinstance(calls, list) else (),
+            finish_reason=choice.get("finish_reason"),
+            usage=counted,
+            model=model if isinstance(model, str) else "",
+            source=chunk,
+        )
+
+
+async def _read_tail(response: Response) -> None:
+    """Past [DONE] only the end of the body is due: read it, and the connection can be used
+    again."""
+    with suppress(HttpError):
+        async for _ in response.chunks(TAIL_TIMEOUT_S):
+            pass
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return Usage(
+        given if isinstance(given, int) else None, made if isinstance(made, int) else None, usage
+    )

@@ -1,0 +1,69 @@
+"""One JSON object a line on standard error: `ts level role host event correlation_id trace_id`
+and fields."""
+
+import logging
+import os
+import socket
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+# What logging itself puts on a record; everything else came in through `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class JsonFormatter(logging.Formatter):
+    """The record's message is the event; its `extra` are the fields."""
+
+    def __init__(self, role: str, host: str) -> None:
+        super().__init__()
+        self._role = role
+        self._host = host
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        fields: dict[str, Any] = vars(record)
+        line: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "host": self._host,
+            "event": record.getMessage(),
+            "correlation_id": fields.get("correlation_id", ""),
+            "trace_id": fields.get("trace_id", ""),
+        }
+        line.update((k, v) for k, v in fields.items() if k not in _STANDARD and k not in line)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _encode(line).decode("utf-8", "replace")
+
+
+class LineHandler(logging.Handler):
+    """One write a line to a file descriptor; a full disk or a closed pipe must not stop a request."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line."""
+        with suppress(OSError):
+            os.write(self._descriptor, self.format(record).encode("utf-8", "replace") + b"\n")
+
+
+def configure(role: str, level: str) -> None:
+    """Send this process's log lines to standard error as JSON.  Called once, by a role's
+    entrypoint."""
+    handler = LineHandler(sys.stderr.fileno())
+    handler.setFormatter(JsonFormatter(role, socket.gethostname()))
+    # Nobody prints these, and finding them costs a third of a record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # the documented switch for call sites
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("appliance").setLevel(level.upper())

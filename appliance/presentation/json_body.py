@@ -1,0 +1,40 @@
+"""Read a JSON body, and say what is wrong with it in the caller's words."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from appliance.domain.errors import InvalidRequest
+
+T = TypeVar("T")
+_PLACE = re.compile(r" - at `\$\.?(.*)`$")
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The body as a dict.  Raises InvalidRequest for malformed JSON, invalid UTF-8, or another
+    type."""
+    try:
+        sent = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidRequest(f"The body is not valid JSON: {exc}", code="invalid_json") from exc
+    if not isinstance(sent, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return sent
+
+
+def convert(sent: dict[str, Any], kind: type[T]) -> T:
+    """`sent` as `kind`.  Raises InvalidRequest with the field's path as `param`."""
+    try:
+        return msgspec.convert(sent, kind)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
+        place = _PLACE.search(text)
+        param = place.group(1) if place else _missing(text)
+        message = text[: place.start()] if place else text
+        raise InvalidRequest(f"{param}: {message}" if param else message, param=param) from exc
+
+
+def _missing(text: str) -> str | None:
+    named = re.search(r"missing required field `([^`]+)`", text)
+    return named.group(1) if named else None

@@ -1,0 +1,17 @@
+"""What we read of an embeddings request."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_INPUTS = 2048
+
+
+class WireRequest(msgspec.Struct):
+    """`input` is checked by hand: its four shapes cannot be told apart by type alone."""
+
+    input: Any
+    model: str | None = ""
+    encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: Annotated[int, Meta(ge=1)] | None = None

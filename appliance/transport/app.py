@@ -1,0 +1,104 @@
+"""The gateway's HTTP application: every route and the middleware around them.  Step 1 of the
+path."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import falcon.asgi
+
+from appliance.domain.access.keys import KeyRing
+from appliance.domain.access.origin import OriginGuard
+from appliance.domain.chat.service import ChatService
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.embeddings.service import EmbeddingService
+from appliance.domain.identity import Identity
+from appliance.presentation.surface import Surface
+from appliance.transport import errors
+from appliance.transport.chat import ChatResource
+from appliance.transport.disconnect import DisconnectMiddleware
+from appliance.transport.embeddings import EmbeddingsResource
+from appliance.transport.health import (
+    HealthResource,
+    MetricsResource,
+    ReadyResource,
+    Report,
+    RootResource,
+)
+from appliance.transport.middleware import (
+    AccessLogMiddleware,
+    AccessMiddleware,
+    ASGIApp,
+    RecoveryMiddleware,
+    RequestContextMiddleware,
+)
+from appliance.transport.models import ModelResource, ModelsResource, Names
+from appliance.transport.streaming import StreamTiming
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes serve."""
+
+    chat: ChatService
+    embeddings: EmbeddingService
+    names: Names
+    ready: Report
+    metrics: Callable[[], bytes]
+    workspace_of: Callable[[ChatRequest], str]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Limits and guards of the HTTP side; `started` in Unix seconds."""
+
+    max_body_bytes: int
+    timing: StreamTiming
+    guard: OriginGuard
+    keys: Callable[[], KeyRing]
+    identify: Callable[[str | None, str | None], Identity]
+    monotonic: Callable[[], float]
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The application, and how to end what it is doing: `drain(within_s)`."""
+
+    app: ASGIApp
+    drain: Callable[[float], Awaitable[None]]
+
+
+def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSettings) -> Gateway:
+    """Routes, then middleware from the inside out."""
+    shapes = errors.ErrorShapes(surfaces)
+    app: falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response] = falcon.asgi.App()
+    errors.install(app, shapes)
+    for surface in surfaces:
+        resource = ChatResource(
+            surface,
+            services.chat,
+            max_body_bytes=http.max_body_bytes,
+            timing=http.timing,
+            workspace_of=services.workspace_of,
+        )
+        for route in surface.routes:
+            app.add_route(route, resource)
+    app.add_route("/v1/embeddings", EmbeddingsResource(services.embeddings, http.max_body_bytes))
+    app.add_route("/v1/models", ModelsResource(services.names, http.started))
+    app.add_route("/v1/models/{model:path}", ModelResource(services.names, http.started))
+    for path in ("/healthz", "/health"):
+        app.add_route(path, HealthResource())
+    app.add_route("/", RootResource())
+    app.add_route("/ready", ReadyResource(services.ready))
+    app.add_route("/metrics", MetricsResource(services.metrics))
+    return _surround(app, shapes, http)
+
+
+def _surround(app: ASGIApp, shapes: errors.ErrorShapes, http: HttpSettings) -> Gateway:
+    watched = DisconnectMiddleware(AccessMiddleware(app, http.keys, http.guard, shapes))
+    recovered = RecoveryMiddleware(watched, shapes)
+    logged = AccessLogMiddleware(recovered, http.monotonic)
+    outermost = RequestContextMiddleware(
+        logged, http.identify, http.monotonic, keepalive_s=http.timing.keepalive_s
+    )
+    return Gateway(outermost, watched.drain)

@@ -1,0 +1,32 @@
+"""What the middleware knows of a request, shared through the ASGI scope."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.domain.access.keys import Key
+from appliance.domain.identity import Identity
+
+SCOPE_KEY = "appliance.context"
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """`headers` are lower case, the last of a repeated one; `fields` go into the access log;
+    `extra_headers`
+    go out with the response; `last_send` is the loop's time of the last bytes sent."""
+
+    identity: Identity
+    headers: Mapping[str, str]
+    started: float
+    key: Key | None = None
+    status: int = 0
+    last_send: float = 0.0
+    fields: dict[str, Any] = field(default_factory=dict)
+    extra_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+def context_of(scope: Mapping[str, Any]) -> RequestContext:
+    """The context the middleware put there."""
+    found: RequestContext = scope[SCOPE_KEY]
+    return found

@@ -1,0 +1,97 @@
+"""Send an error in the shape of the surface a path belongs to."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from appliance.domain.errors import ApplianceError, MethodNotAllowed, NotFound
+from appliance.presentation.errors import ErrorView, view
+from appliance.presentation.surface import Surface
+from appliance.transport.context import context_of
+
+_log = logging.getLogger("appliance.gateway")
+Shape = Callable[[ErrorView], bytes]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ErrorShapes:
+    """Which shape a path answers errors in; the first surface's where no surface claims the
+    path."""
+
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        self._default = surfaces[0].error
+        self._by_path: Mapping[str, Shape] = {r: s.error for s in surfaces for r in s.routes}
+
+    def of(self, path: str) -> Shape:
+        """The encoder of errors for `path`."""
+        return self._by_path.get(path, self._default)
+
+
+def retry_headers(error: ErrorView) -> list[tuple[str, str]]:
+    """`x-should-retry` as the SDKs read it, and `retry-after` in seconds where waiting helps."""
+    if error.status < 429:
+        return []
+    headers = [("x-should-retry", "true" if error.should_retry else "false")]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(error.retry_after_s)))
+    return headers
+
+
+async def send_error(send: Send, error: ErrorView, shape: Shape) -> None:
+    """The whole error response, on bare ASGI."""
+    body = shape(error)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *((k.encode(), v.encode()) for k, v in retry_headers(error)),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def put_error(resp: falcon.asgi.Response, error: ErrorView, shape: Shape) -> None:
+    """The same on Falcon's response."""
+    resp.status = error.status
+    resp.content_type = "application/json"
+    resp.data = shape(error)
+    for name, value in retry_headers(error):
+        resp.set_header(name, value)
+
+
+def install(app: "falcon.asgi.App[Any, Any]", shapes: ErrorShapes) -> None:
+    """Make Falcon answer our error tree, and its own 404 and 405, in the surface's shape."""
+
+    async def ours(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+    ) -> None:
+        put_error(resp, view(error), shapes.of(req.path))
+
+    async def falcons(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+    ) -> None:
+        known: ApplianceError
+        if error.status_code == 405:
+            known = MethodNotAllowed(f"{req.path} does not answer {req.method}.")
+            resp.set_headers(error.headers or {})
+        else:
+            known = NotFound(f"There is no {req.method} {req.path} here.")
+        put_error(resp, view(known), shapes.of(req.path))
+
+    async def unexpected(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+    ) -> None:
+        ids = context_of(req.scope).identity
+        _log.error(
+            "unexpected_error",
+            exc_info=error,
+            extra={"trace_id": ids.trace_id, "correlation_id": ids.correlation_id},
+        )
+        put_error(resp, view(error), shapes.of(req.path))
+
+    app.add_error_handler(Exception, unexpected)
+    app.add_error_handler(ApplianceError, ours)
+    app.add_error_handler(falcon.HTTPNotFound, falcons)
+    app.add_error_handler(falcon.HTTPMethodNotAllowed, falcons)
