@@ -1,0 +1,115 @@
+"""The embedded PostgreSQL as a test part: started, killed, frozen, with fresh databases."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from appliance.infra.embedded.postgres import EXTENSIONS, ROLE, Postgres
+from appliance.infra.embedded.unprivileged import unprivileged
+from appliance.infra.embedded.wheels import postgres_programs
+
+
+class Cluster:
+    """One cluster in `folder`; its role is no superuser, as in the appliance."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        password = secrets.token_hex(16)
+        self.postgres = Postgres(
+            programs=postgres_programs(),
+            data=folder / "postgres",
+            port=port,
+            superuser_password=secrets.token_hex(16),
+            password=password,
+            run_as=unprivileged(),
+        )
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def create(self) -> None:
+        """Make the cluster, start it, and make the application's role and database."""
+        await self.postgres.initialise()
+        self.start()
+        await self.postgres.prepare()
+
+    def start(self) -> None:
+        """Return when it answers."""
+        with (self._folder / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self.postgres.command(), "-c", "fsync=off"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._admin("postgres").close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise AssertionError((self._folder / "postgres.log").read_text()) from None
+                time.sleep(0.05)
+
+    def create_database(self) -> str:
+        """A database of its own with the extensions; its DSN, for the application's role."""
+        name = f"t_{secrets.token_hex(6)}"
+        with self._admin("postgres") as admin:
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                    sql.Identifier(name), sql.Identifier(ROLE)
+                )
+            )
+        self.execute_as_superuser(name, *(f"CREATE EXTENSION {e}" for e in EXTENSIONS))
+        return make_conninfo(self.postgres.dsn, dbname=name)
+
+    def execute_as_superuser(self, database: str, *statements: str) -> None:
+        with self._admin(database) as admin:
+            for statement in statements:
+                admin.execute(statement.encode())
+
+    def freeze(self) -> None:
+        """Stop every process of it; they keep their sockets open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9, all at once; start() brings it back with its data."""
+        assert self._process is not None
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        (self.postgres.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def _admin(self, database: str) -> psycopg.Connection:
+        superuser = replace(self.postgres, password=self.postgres.superuser_password)
+        return psycopg.connect(
+            make_conninfo(superuser.dsn, user="postgres", dbname=database), autocommit=True
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        for pid in [self._process.pid, *_descendants(self._process.pid)]:
+            os.kill(pid, number)
+
+
+def _descendants(pid: int) -> list[int]:
+    """PostgreSQL's backends lead sessions of their own: a group signal does not reach them."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [deep for child in map(int, children) for deep in (child, *_descendants(child))]
