@@ -188,7 +188,8 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
     async def nats() -> None:
         if not config.nats.url:
             raise PartUnavailable("not configured: events wait in the spool", part="nats")
-        adapters.shipper.require_connected()
+        if not adapters.shipper.connected:
+            raise PartUnavailable("not connected: events wait in the spool", part="nats")
 
     async def spool() -> None:
         if problem := adapters.spool.degraded:

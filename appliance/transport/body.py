@@ -3,6 +3,7 @@
 import falcon.asgi
 
 from appliance.domain.errors import RequestTooLarge
+from appliance.transport.context import context_of
 
 
 async def read_body(req: falcon.asgi.Request, limit_bytes: int) -> bytes:
@@ -12,6 +13,7 @@ async def read_body(req: falcon.asgi.Request, limit_bytes: int) -> bytes:
     body: bytes = await req.stream.read(limit_bytes + 1)
     if len(body) > limit_bytes:
         raise _too_large(limit_bytes)
+    context_of(req.scope).on_body_read()
     return body
 
 

@@ -1,11 +1,16 @@
 """What the middleware knows of a request, shared through the ASGI scope."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.domain.access.keys import Key
 from appliance.domain.identity import Identity
+
+
+def _nothing() -> None:
+    """For requests nobody watches."""
+
 
 SCOPE_KEY = "appliance.context"
 
@@ -22,6 +27,7 @@ class RequestContext:
     key: Key | None = None
     status: int = 0
     last_send: float = 0.0
+    on_body_read: Callable[[], None] = _nothing  # the disconnect watch starts here
     fields: dict[str, Any] = field(default_factory=dict)
     extra_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 

@@ -1,13 +1,13 @@
 """Cancel a request the moment its client hangs up.
 
 Falcon under Granian runs a stream to its end after a hang-up.  This reads `receive()` beside the
-app, once the app has the whole body, and cancels the request's task on `http.disconnect`; whatever
+app, once the body has been read, and cancels the request's task on `http.disconnect`; whatever
 it awaits (the upstream's first byte, a slot in a queue, the next chunk) ends at once.
 """
 
 import asyncio
-from typing import Any
 
+from appliance.transport.context import context_of
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
 
@@ -23,9 +23,10 @@ class DisconnectMiddleware:
             await self._app(scope, receive, send)
             return
         watch = _Watch(receive)
+        context_of(scope).on_body_read = watch.start
         self._watches.add(watch)
         try:
-            await self._app(scope, watch.receive, send)
+            await self._app(scope, receive, send)
         except asyncio.CancelledError:
             if not watch.ended:
                 raise
@@ -45,7 +46,7 @@ class DisconnectMiddleware:
 
 
 class _Watch:
-    """Hands the body on, then waits for the hang-up in a task of its own."""
+    """Waits for the hang-up in a task of its own, once the body has been read."""
 
     def __init__(self, receive: Receive) -> None:
         current = asyncio.current_task()
@@ -55,12 +56,10 @@ class _Watch:
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
 
-    async def receive(self) -> dict[str, Any]:
-        message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            # Owned: stop() cancels it in the middleware's finally.
-            self._watcher = asyncio.get_running_loop().create_task(self._wait())
-        return message
+    def start(self) -> None:
+        """Watch from now on; `receive()` is ours alone from here."""
+        # Owned: stop() cancels it in the middleware's finally.
+        self._watcher = asyncio.get_running_loop().create_task(self._wait())
 
     def end(self) -> None:
         """Cancel the request."""

@@ -56,6 +56,8 @@ class ChatEncoder:
             self._usage = delta.usage
         chunk = delta.source
         if chunk is None:
+            if not delta.has_content:
+                return b""
             chunk = {"choices": [_choice_of(delta)]}
         choices = chunk.get("choices")
         if not choices:

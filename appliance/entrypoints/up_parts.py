@@ -1,0 +1,113 @@
+"""The table of parts that `appliance up` runs: how each is started, asked and stopped."""
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.entrypoints.serve import split_listen
+from appliance.infra.embedded.language_model import ALIAS, Llm
+from appliance.infra.embedded.nats import Nats
+from appliance.infra.embedded.postgres import Postgres
+from appliance.infra.postgres.migrate import migrate
+from appliance.infra.supervise.part import Part
+from appliance.infra.supervise.probes import http_answers
+
+
+@dataclass(frozen=True, slots=True)
+class RoleOptions:
+    """What the role processes are told; paths are absolute."""
+
+    state: Path
+    listen: str  # the gateway's
+    config: Path | None
+    insecure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The embedded servers of this run."""
+
+    postgres: Postgres
+    nats: Nats
+    llm: Llm | None
+    inference_port: int
+
+
+def table(options: RoleOptions, own: Own) -> list[Part]:
+    """The parts in the order they are listed and, reversed, stopped.  A new part is one row."""
+    gateway = base(options.listen)
+    inference = f"127.0.0.1:{own.inference_port}"
+
+    async def prepare_postgres() -> None:
+        await own.postgres.prepare()
+        await migrate(own.postgres.dsn)
+
+    rows = [
+        Part(
+            "postgres",
+            own.postgres.command(),
+            where=f"127.0.0.1:{own.postgres.port}",
+            healthy=own.postgres.healthy,
+            before=own.postgres.initialise,
+            prepare=prepare_postgres,
+            stop_signal=signal.SIGINT,  # fast shutdown: ends connections, writes a checkpoint
+            # SIGKILL would leave its children to find out by themselves.
+            death_signal=signal.SIGQUIT,
+        ),
+        Part(
+            "nats",
+            own.nats.command(),
+            where=own.nats.url,
+            healthy=own.nats.healthy,
+            before=own.nats.configure,
+        ),
+        Part(
+            "inference",
+            _role(options, "inference", inference),
+            where=f"http://{inference}",
+            healthy=lambda: http_answers(f"http://{inference}/healthz"),
+        ),
+        Part("consumer", _role(options, "consumer"), where="", after=("postgres", "nats")),
+        Part(
+            "gateway",
+            _role(options, "gateway", options.listen),
+            where=gateway,
+            healthy=lambda: http_answers(f"{gateway}/healthz"),
+            after=("postgres", "nats"),
+            stop_limit_s=20.0,  # it drains open streams
+        ),
+    ]
+    if own.llm:
+        rows.insert(2, _llm_row(own.llm))
+    return rows
+
+
+def _llm_row(llm: Llm) -> Part:
+    return Part(
+        "llm",
+        llm.command(),
+        where=f"{llm.root}   {ALIAS}",
+        healthy=llm.healthy,
+        environment=llm.environment(),
+        start_limit_s=120.0,
+        stop_limit_s=5.0,
+    )
+
+
+def _role(options: RoleOptions, role: str, listen: str = "") -> list[str]:
+    words = ["run", "--role", role, "--state", str(options.state)]
+    if listen:
+        words += ["--listen", listen]
+    if options.config:
+        words += ["--config", str(options.config)]
+    if options.insecure and role == "gateway":
+        words.append("--insecure")
+    return [sys.executable, "-P", "-m", "appliance", *words]
+
+
+def base(listen: str) -> str:
+    """The gateway's base as this machine reaches it."""
+    host, port = split_listen(listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
