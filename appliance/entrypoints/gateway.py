@@ -4,6 +4,7 @@ Starts without NATS, PostgreSQL and inference; `/ready` names what is missing.
 """
 
 import os
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -36,11 +37,11 @@ from appliance.infra.backends import BACKENDS
 from appliance.infra.dialects.openai_chat import OpenAIChatClient
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
+from appliance.infra.nats.shipper import Shipper
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
-from appliance.infra.nats.shipper import Shipper
 from appliance.infra.spool.spool import Spool
-from appliance.infra.telemetry.logs import configure
+from appliance.infra.telemetry.logs import AccessLines, configure
 from appliance.infra.telemetry.metrics import GatewayMetrics
 from appliance.presentation.errors import status_of
 from appliance.presentation.surface import SURFACES
@@ -161,14 +162,16 @@ def _http_settings(config: Config, keys: KeyWatch) -> HttpSettings:
         timing=StreamTiming(gateway.header_hold_s, gateway.keepalive_s),
         guard=OriginGuard(gateway.allowed_hosts, gateway.allowed_origins),
         keys=keys.ring,
-        identify=_identify,
+        identify=partial(_identify, random.Random(os.urandom(16))),
         monotonic=time.monotonic,
+        access_log=AccessLines("gateway", config.log.level).write,
         started=int(time.time()),
     )
 
 
-def _identify(correlation: str | None, request_id: str | None) -> Identity:
-    trace_id = new_trace_id(time.time_ns() // 1_000_000, os.urandom(10))
+def _identify(source: random.Random, correlation: str | None, request_id: str | None) -> Identity:
+    # Ids must be unique, not secret: a system call for each is not worth it.
+    trace_id = new_trace_id(time.time_ns() // 1_000_000, source.randbytes(10))
     return identify(trace_id, correlation, request_id)
 
 

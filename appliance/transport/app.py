@@ -27,6 +27,7 @@ from appliance.transport.health import (
 from appliance.transport.middleware import (
     AccessLogMiddleware,
     AccessMiddleware,
+    AccessWriter,
     ASGIApp,
     RecoveryMiddleware,
     RequestContextMiddleware,
@@ -57,6 +58,7 @@ class HttpSettings:
     keys: Callable[[], KeyRing]
     identify: Callable[[str | None, str | None], Identity]
     monotonic: Callable[[], float]
+    access_log: AccessWriter
     started: int
 
 
@@ -97,7 +99,7 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
 def _surround(app: ASGIApp, shapes: errors.ErrorShapes, http: HttpSettings) -> Gateway:
     watched = DisconnectMiddleware(AccessMiddleware(app, http.keys, http.guard, shapes))
     recovered = RecoveryMiddleware(watched, shapes)
-    logged = AccessLogMiddleware(recovered, http.monotonic)
+    logged = AccessLogMiddleware(recovered, http.monotonic, http.access_log)
     outermost = RequestContextMiddleware(
         logged, http.identify, http.monotonic, keepalive_s=http.timing.keepalive_s
     )

@@ -10,6 +10,9 @@ import asyncio
 from appliance.transport.context import context_of
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
+# An answer that is out within this time needs no watch: a timer costs a tenth of the task.
+GRACE_S = 0.01
+
 
 class DisconnectMiddleware:
     """Only POST waits on a backend; everything else is over before a watch would be set up."""
@@ -46,7 +49,7 @@ class DisconnectMiddleware:
 
 
 class _Watch:
-    """Waits for the hang-up in a task of its own, once the body has been read."""
+    """Waits for the hang-up in a task of its own, from `GRACE_S` after the body has been read."""
 
     def __init__(self, receive: Receive) -> None:
         current = asyncio.current_task()
@@ -54,12 +57,13 @@ class _Watch:
         self.task = current
         self.ended = False
         self._receive = receive
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Watch from now on; `receive()` is ours alone from here."""
-        # Owned: stop() cancels it in the middleware's finally.
-        self._watcher = asyncio.get_running_loop().create_task(self._wait())
+        """The body has been read: `receive()` is ours alone from here."""
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(GRACE_S, self._watch)
 
     def end(self) -> None:
         """Cancel the request."""
@@ -68,8 +72,14 @@ class _Watch:
 
     def stop(self) -> None:
         """Nothing is left to watch."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+
+    def _watch(self) -> None:
+        # Owned: stop() cancels it in the middleware's finally.
+        self._watcher = self._loop.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -21,9 +21,9 @@ from appliance.transport.streaming import KeepAlive
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+AccessWriter = Callable[[int, dict[str, Any]], None]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_access = logging.getLogger("appliance.access")
 _log = logging.getLogger("appliance.gateway")
 # Answered without a key: they say nothing of anybody's content.
 OPEN_PATHS = frozenset({"/", "/healthz", "/health", "/ready"})
@@ -90,19 +90,18 @@ def _id_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
 class AccessLogMiddleware:
     """One line a request, when it is over, whatever became of it."""
 
-    def __init__(self, app: ASGIApp, monotonic: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApp, monotonic: Callable[[], float], write: AccessWriter) -> None:
         self._app = app
         self._monotonic = monotonic
+        self._write = write
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = context_of(scope)
         try:
             await self._app(scope, receive, send)
         finally:
-            path = scope["path"]
-            level = logging.DEBUG if path in QUIET_PATHS else logging.INFO
-            if _access.isEnabledFor(level):
-                _access.log(level, "request", extra=self._line(scope, context))
+            level = logging.DEBUG if scope["path"] in QUIET_PATHS else logging.INFO
+            self._write(level, self._line(scope, context))
 
     def _line(self, scope: Scope, context: RequestContext) -> dict[str, Any]:
         line = {
