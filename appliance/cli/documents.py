@@ -16,7 +16,7 @@ HELP = "list the ingested documents, or remove some"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """list [--json] and remove NAME…, each with --workspace, --state, --config."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="name, workspace, chunks, bytes, time of the last change")
+    listing = actions.add_parser("list", help="what is stored, by workspace and name")
     listing.add_argument("--workspace", metavar="W", help="default: all")
     listing.add_argument("--json", action="store_true", help="one JSON array")
     removing = actions.add_parser("remove", help="remove documents by name")

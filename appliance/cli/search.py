@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print score, document#chunk and an excerpt, best first.  Scores below `min_score` are shown too."""
+    """Print score, document#chunk and an excerpt, best first; those below `min_score` too."""
     config = target_config(arguments)
     workspace = chosen_workspace(config, arguments.workspace)
     found = asyncio.run(_search(config, arguments.query, workspace, arguments.limit))

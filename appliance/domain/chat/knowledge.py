@@ -34,10 +34,16 @@ class Augmenter:
             request.last_user_text,
             workspace=self.workspace(request, plan),
             context_window=plan.context_window or self._context_window,
-            prompt_chars=sum(len(m.text) for m in request.messages),
+            prompt_bytes=_prompt_bytes(request),
             max_output_tokens=_output_tokens(request.params),
         )
         return inject(request.messages, found.chunks), found.retrieval
+
+
+def _prompt_bytes(request: ChatRequest) -> int:
+    """Bytes the client's own prompt puts before the tokenizer, its tools included."""
+    said = sum(len(m.text.encode("utf-8", "surrogatepass")) for m in request.messages)
+    return said + len(str(request.params.get("tools") or ""))
 
 
 def _output_tokens(params: Any) -> int:

@@ -55,10 +55,17 @@ class VectorStore(Protocol):
     async def documents(self, *, workspace: str | None = None) -> list[StoredDocument]: ...
 
     async def replace(
-        self, name: str, *, workspace: str, digest: str, size_bytes: int, model: str,
+        self,
+        name: str,
+        *,
+        workspace: str,
+        digest: str,
+        size_bytes: int,
+        model: str,
         chunks: Sequence[NewChunk],
     ) -> None:
-        """Put the document and its chunks in place of what was stored under `name`, in one transaction."""
+        """Put the document and its chunks in place of what was stored under `name`, in one
+        transaction."""
 
     async def remove(self, name: str, *, workspace: str) -> bool:
         """Remove the document and its chunks; False when there was none."""

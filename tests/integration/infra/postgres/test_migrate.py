@@ -1,0 +1,73 @@
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from appliance.domain.errors import ConfigError, PartUnavailable
+from appliance.infra.postgres.migrate import MIGRATIONS, migrate
+from tests.fakes.postgres import Cluster
+
+
+def _rows(dsn: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+async def test_every_migration_is_applied_once_and_in_order(fresh_dsn: str) -> None:
+    names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
+    assert await migrate(fresh_dsn) == names
+    assert await migrate(fresh_dsn) == []
+    assert [
+        row[0] for row in _rows(fresh_dsn, "SELECT name FROM schema_migrations ORDER BY 1")
+    ] == names
+
+
+async def test_two_runs_at_once_wait_for_each_other(fresh_dsn: str) -> None:
+    done = await asyncio.gather(*(migrate(fresh_dsn) for _ in range(4)))
+    assert sorted(map(len, done)) == [0, 0, 0, len(list(MIGRATIONS.glob("*.sql")))]
+
+
+async def test_a_changed_file_that_was_applied_is_refused(fresh_dsn: str, tmp_path: Path) -> None:
+    script = tmp_path / "0001_a.sql"
+    script.write_text("CREATE TABLE a ()")
+    await migrate(fresh_dsn, folder=tmp_path)
+    script.write_text("CREATE TABLE a (b int)")
+    with pytest.raises(ConfigError, match=r"0001_a\.sql has changed"):
+        await migrate(fresh_dsn, folder=tmp_path)
+
+
+async def test_a_failing_migration_leaves_nothing_of_itself(fresh_dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_good.sql").write_text("CREATE TABLE good ()")
+    (tmp_path / "0002_bad.sql").write_text("CREATE TABLE half (); CREATE TABLE good ()")
+    with pytest.raises(ConfigError, match=r"0002_bad\.sql failed and was undone"):
+        await migrate(fresh_dsn, folder=tmp_path)
+    assert _rows(fresh_dsn, "SELECT to_regclass('good')::text, to_regclass('half')") == [
+        ("good", None)
+    ]
+    assert _rows(fresh_dsn, "SELECT name FROM schema_migrations") == [("0001_good.sql",)]
+
+
+async def test_a_database_without_the_extension_says_what_to_do(
+    fresh_dsn: str, postgres_cluster: Cluster
+) -> None:
+    database = str(conninfo_to_dict(fresh_dsn)["dbname"])
+    postgres_cluster.execute_as_superuser(database, "DROP EXTENSION vector")
+    with pytest.raises(ConfigError, match="CREATE EXTENSION vector"):
+        await migrate(fresh_dsn)
+
+
+async def test_a_role_without_rights_says_so(fresh_dsn: str, postgres_cluster: Cluster) -> None:
+    database = str(conninfo_to_dict(fresh_dsn)["dbname"])
+    postgres_cluster.execute_as_superuser(
+        database, f'ALTER DATABASE "{database}" OWNER TO postgres'
+    )
+    with pytest.raises(ConfigError, match="may not create tables"):
+        await migrate(fresh_dsn)
+
+
+async def test_no_server_is_a_missing_part() -> None:
+    with pytest.raises(PartUnavailable) as refused:
+        await migrate("host=127.0.0.1 port=1 dbname=x user=x")
+    assert refused.value.part == "postgres"
