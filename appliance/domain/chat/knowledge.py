@@ -27,13 +27,16 @@ class Augmenter:
         return request.extensions.workspace or (plan.workspace if plan else "") or self._workspace
 
     async def augment(
-        self, request: ChatRequest, plan: Plan
+        self, request: ChatRequest, plan: Plan, context_window: int
     ) -> tuple[tuple[Message, ...], Retrieval]:
-        """The messages for the backend, and what retrieval found for the record."""
+        """The messages for the backend, and what retrieval found for the record.
+
+        `context_window` in tokens, 0 when nobody knows it.
+        """
         found = await self._retriever.retrieve(
             request.last_user_text,
             workspace=self.workspace(request, plan),
-            context_window=plan.context_window or self._context_window,
+            context_window=context_window or self._context_window,
             prompt_bytes=_prompt_bytes(request),
             max_output_tokens=_output_tokens(request.params),
         )

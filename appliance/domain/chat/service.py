@@ -125,10 +125,11 @@ class ChatService:
         backend = turn.attempts.current.backend if turn.attempts else ""
         if turn.content_seen:
             text = f"the answer was not finished within {self.limits.total_s:g} s"
+        elif turn.request.stream:
+            limit_s = min(self.limits.first_token_s, self.limits.total_s)
+            text = f"no answer began within {limit_s:g} s"
         else:
-            text = (
-                f"no answer began within {min(self.limits.first_token_s, self.limits.total_s):g} s"
-            )
+            text = f"no answer came within {self.limits.total_s:g} s"
         return BackendTimeout(f"{text} (backend {backend or 'none'})", backend=backend)
 
     def fail(self, turn: Turn, error: ApplianceError) -> None:
@@ -200,7 +201,8 @@ class ChatService:
             )
         if turn.route == "direct":
             return turn.request, attempts
-        messages, turn.retrieval = await self._augmenter.augment(turn.request, plan)
+        window = self._router.context_window(plan)
+        messages, turn.retrieval = await self._augmenter.augment(turn.request, plan, window)
         return replace(turn.request, messages=messages), attempts
 
     def _choose(self, turn: Turn, attempts: Attempts) -> ChatBackend:

@@ -1,6 +1,7 @@
 """One exchange while it is in progress: what was asked, decided, answered, and the record it ends
 as."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,9 +81,7 @@ class Turn:
     def _add_tool_call(self, fragment: Mapping[str, Any]) -> None:
         position = fragment.get("index")
         if not isinstance(position, int):
-            position = (
-                len(self.tool_calls) if fragment.get("id") else max(self.tool_calls, default=0)
-            )
+            position = self._position_of(fragment.get("id"))
         call = self.tool_calls.setdefault(
             position, {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         )
@@ -90,7 +89,18 @@ class Turn:
         piece = fragment.get("function")
         if isinstance(piece, dict):
             call["function"]["name"] = piece.get("name") or call["function"]["name"]
-            call["function"]["arguments"] += piece.get("arguments") or ""
+            arguments = piece.get("arguments") or ""
+            # Some servers send the object itself where the wire has a JSON string.
+            whole = arguments if isinstance(arguments, str) else json.dumps(arguments)
+            call["function"]["arguments"] += whole
+
+    def _position_of(self, call_id: Any) -> int:
+        """Of a fragment without an index: its call's by id, a new one for a new id, else the
+        last."""
+        if not call_id:
+            return max(self.tool_calls, default=0)
+        known = (n for n, call in self.tool_calls.items() if call["id"] == call_id)
+        return next(known, max(self.tool_calls, default=-1) + 1)
 
     def exchange(self, status: Status, http_status: int, error: Exception | None) -> Exchange:
         """The record of this turn as it stands now."""

@@ -1,6 +1,6 @@
 """Where a request may go: the rows of the catalog and the plan made of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`candidates` in the order to try them; `selected` is the name routing settled on;
-    `context_window`
-    in tokens, 0 when nobody said; `reason` in words, for header, log and trace."""
+    """`candidates` in the order to try them; `selected` is the name routing settled on; `reason` in
+    words, for header, log and trace; `row` the catalog's, where one decided."""
 
     selected: str
     candidates: tuple[Candidate, ...]
     reason: str
     route: str = ""
     workspace: str = ""
-    context_window: int = 0
-    described_by: ModelRow | None = field(default=None)
+    row: ModelRow | None = None

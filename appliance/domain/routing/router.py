@@ -35,9 +35,10 @@ class Router:
     ) -> None:
         self._backends = tuple(backends)
         self._active = [row for row in rows if row.backend in self._backends]
-        self._exact = {
-            row.match: row for row in reversed(self._active) if not is_pattern(row.match)
-        }
+        self._exact: dict[str, ModelRow] = {}
+        for row in self._active:
+            if not is_pattern(row.match):
+                self._exact.setdefault(row.match, row)
         self._patterns = [row for row in self._active if is_pattern(row.match)]
         self._described = [row for row in rows if not row.backend or row.context_window]
         self._directory = directory
@@ -72,6 +73,16 @@ class Router:
                 found.setdefault(card.name, backend)
         return list(found.items())
 
+    def context_window(self, plan: Plan) -> int:
+        """Tokens the planned model reads: as configured, as its server tells, as the catalog says;
+        0 when nobody says."""
+        if plan.row is not None and plan.row.context_window:
+            return plan.row.context_window
+        first = plan.candidates[0]
+        card = self._directory.known(first.backend, first.upstream_model)
+        listed = card.context_window if card else None
+        return listed or self._described_window(plan.selected)
+
     def _listing_order(self) -> list[str]:
         return sorted(self._backends, key=lambda name: name != self._default)
 
@@ -104,14 +115,12 @@ class Router:
             reason=reason,
             route=row.route,
             workspace=row.workspace,
-            context_window=self._window(model, row, first),
-            described_by=row,
+            row=row,
         )
 
     def _card_plan(self, backend: str, card: ModelCard, reason: str = "") -> Plan:
-        window = card.context_window or self._described_window(card.name)
         why = reason or f"listed by {backend}"
-        return Plan(card.name, (Candidate(backend, card.upstream),), why, context_window=window)
+        return Plan(card.name, (Candidate(backend, card.upstream),), why)
 
     def _fallback(self, model: str, backend: str) -> Candidate:
         """On a fallback backend the name is its own row's for this model, where there is one."""
@@ -123,11 +132,6 @@ class Router:
     def _upstream(self, backend: str, model: str) -> str:
         card = self._directory.known(backend, model)
         return card.upstream if card else model
-
-    def _window(self, model: str, row: ModelRow, first: Candidate) -> int:
-        card = self._directory.known(first.backend, first.upstream_model)
-        listed = card.context_window if card else None
-        return row.context_window or listed or self._described_window(model)
 
     def _described_window(self, model: str) -> int:
         rows = (r for r in self._described if r.context_window and fnmatchcase(model, r.match))
