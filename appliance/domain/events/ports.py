@@ -11,5 +11,6 @@ class ExchangeSink(Protocol):
     def keep(self, exchange: Exchange) -> bool:
         """Take `exchange` over in one completed write; microseconds, never waits for the network.
 
-        False: it could not be kept (full or failing disk); counted and said in `/ready`, never raised.
+        False: it could not be kept (full or failing disk); counted and said in `/ready`, never
+        raised.
         """
