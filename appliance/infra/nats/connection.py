@@ -1,0 +1,78 @@
+"""One connection to NATS that never gives up: it survives outages, restarts and a frozen server.
+
+Opening it waits until the server is there, so open it in a task, never on the way to being ready.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from nats.aio.client import Client
+
+from appliance.config.schema import NatsConfig
+
+CLOSE_TIMEOUT_S = 2.0
+PING_INTERVAL_S = 2
+PENDING_BYTES = 64 * 1024 * 1024
+log = logging.getLogger("appliance.nats")
+Hook = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def connect(
+    config: NatsConfig, *, name: str, reconnected: Hook | None = None
+) -> AsyncIterator[Client]:
+    """A connected client; `reconnected` runs each time the server is back.  Never fails, may wait
+    for ever; closing is bounded even when the server does not answer."""
+    client = Client()
+    said = _Said(name)
+    try:
+        await client.connect(
+            servers=config.url.split(","),
+            token=config.token or None,
+            name=name,
+            error_cb=said.error,
+            disconnected_cb=said.disconnected,
+            reconnected_cb=said.hooked(reconnected),
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; the client says int, takes both
+            connect_timeout=2,
+            ping_interval=PING_INTERVAL_S,
+            max_outstanding_pings=2,
+            # The window of whoever publishes is far below this: the limit is never what stops them.
+            pending_size=PENDING_BYTES,
+            inbox_prefix=b"_INBOX",
+        )
+        log.info("nats_connected", extra={"connection": name})
+        yield client
+    finally:
+        with suppress(Exception):
+            await asyncio.wait_for(client.close(), CLOSE_TIMEOUT_S)
+
+
+class _Said:
+    """Logs each change once; the client itself reports every attempt."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = ""
+
+    async def error(self, exc: Exception) -> None:
+        text = str(exc) or type(exc).__name__
+        if text != self._last:
+            log.warning("nats_error", extra={"connection": self._name, "error": text})
+        self._last = text
+
+    async def disconnected(self) -> None:
+        log.warning("nats_disconnected", extra={"connection": self._name})
+
+    def hooked(self, hook: Hook | None) -> Hook:
+        async def reconnected() -> None:
+            self._last = ""
+            log.info("nats_reconnected", extra={"connection": self._name})
+            if hook is not None:
+                await hook()
+
+        return reconnected
