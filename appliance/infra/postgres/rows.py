@@ -1,0 +1,211 @@
+"""A chat event as the rows it becomes.  Pure; `writers.py` sends them in batches.
+
+PostgreSQL takes no NUL in a text: it becomes U+FFFD, everything else stays as it was sent.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from appliance.domain.events.delivery import Delivery
+
+
+class ChatEvent(msgspec.Struct, kw_only=True):
+    """`pipeline.knowledge.chat.persist`, as ChatPersist makes it; what is not named here is
+    ignored."""
+
+    trace_id: str
+    correlation_id: str
+    conversation_id: str
+    occurred_at: str
+    status: str
+    http_status: int
+    host: str = ""
+    event_schema: str = msgspec.field(name="schema", default="")
+    operation: str = msgspec.field(name="gen_ai.operation.name", default="chat")
+    provider: str = msgspec.field(name="gen_ai.provider.name", default="")
+    request_model: str = msgspec.field(name="gen_ai.request.model", default="")
+    response_model: str = msgspec.field(name="gen_ai.response.model", default="")
+    finish_reasons: list[str] = msgspec.field(name="gen_ai.response.finish_reasons", default=[])
+    input_tokens: int | None = msgspec.field(name="gen_ai.usage.input_tokens", default=None)
+    output_tokens: int | None = msgspec.field(name="gen_ai.usage.output_tokens", default=None)
+    error_type: str = msgspec.field(name="error.type", default="")
+    error_message: str = msgspec.field(name="error.message", default="")
+    surface: str = ""
+    stream: bool = False
+    route: str = ""
+    router_reason: str = ""
+    selected_model: str = ""
+    backend: str = ""
+    project: str = ""
+    key_name: str = ""
+    duration_s: float | None = None
+    time_to_first_token_s: float | None = None
+    messages: list[dict[str, Any]] = []
+    params: dict[str, Any] = {}
+    answer: str = ""
+    tool_calls: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
+    retrieval: dict[str, Any] | None = None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Of the one answer there is."""
+        return self.finish_reasons[0] if self.finish_reasons else None
+
+    @property
+    def model(self) -> str:
+        """What answered, as far as anybody said."""
+        return self.selected_model or self.response_model or self.request_model
+
+
+Columns = list[tuple[Any, ...]]
+_decoder = msgspec.json.Decoder(ChatEvent)
+_encode = msgspec.json.Encoder().encode
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+class ChatRows:
+    """Rows of a batch: `contents` by hash, `history` and `pairs` in the order of their columns."""
+
+    def __init__(self) -> None:
+        self.contents: dict[bytes, tuple[bytes, str, str | None]] = {}
+        self.history: Columns = []
+        self.pairs: Columns = []
+
+    def add(self, event: ChatEvent, sequence: int) -> None:
+        """Every message, the answer, and the pair when there is one."""
+        prompt = ""
+        for seq, message in enumerate(event.messages):
+            role = str(message.get("role", ""))
+            text = _text(message.get("content"))
+            prompt = text if role == "user" else prompt
+            self._history(event, sequence, seq, role, self._content(message, text), None)
+        answer: dict[str, Any] = {"content": event.answer}
+        if event.tool_calls:
+            answer["tool_calls"] = event.tool_calls
+        hashed = self._content(answer, event.answer)
+        told = _json(detail(event))
+        self._history(event, sequence, len(event.messages), "assistant", hashed, told)
+        if event.status == "finished" and event.http_status == 200:
+            self._pair(event, sequence, prompt)
+
+    def _content(self, message: dict[str, Any], text: str) -> bytes:
+        rest = {key: value for key, value in message.items() if key != "role"}
+        encoded = _canonical(rest)
+        hashed = hashlib.sha256(encoded).digest()
+        if hashed not in self.contents:
+            plain = len(rest) == 1 and isinstance(rest.get("content"), str)
+            self.contents[hashed] = (hashed, text, None if plain else encoded.decode())
+        return hashed
+
+    def _history(
+        self,
+        event: ChatEvent,
+        sequence: int,
+        seq: int,
+        role: str,
+        hashed: bytes,
+        told: str | None,
+    ) -> None:
+        self.history.append(
+            (
+                event.trace_id,
+                seq,
+                role,
+                hashed,
+                event.status,
+                event.finish_reason if told is not None else None,
+                event.correlation_id,
+                event.conversation_id,
+                sequence,
+                told,
+                event.occurred_at,
+            )
+        )
+
+    def _pair(self, event: ChatEvent, sequence: int, prompt: str) -> None:
+        self.pairs.append(
+            (
+                event.trace_id,
+                event.correlation_id,
+                event.conversation_id,
+                prompt,
+                event.answer,
+                event.model,
+                event.backend,
+                event.route,
+                event.input_tokens,
+                event.output_tokens,
+                event.finish_reason,
+                _json(event.tool_calls) if event.tool_calls else None,
+                event.project,
+                event.duration_s,
+                event.time_to_first_token_s,
+                _json(event.retrieval) if event.retrieval is not None else None,
+                sequence,
+                event.occurred_at,
+            )
+        )
+
+
+def decode(delivery: Delivery) -> ChatEvent:
+    """Raises msgspec.DecodeError (ValidationError is one) when it is not a chat event."""
+    data = delivery.data
+    if b"\\u0000" in data:
+        data = _encode(_without_nul(msgspec.json.decode(data)))
+    return _decoder.decode(data)
+
+
+def detail(event: ChatEvent) -> dict[str, Any]:
+    """Everything `appliance trace` tells of an exchange that has no column."""
+    return {
+        "host": event.host,
+        "schema": event.event_schema,
+        "surface": event.surface,
+        "stream": event.stream,
+        "http_status": event.http_status,
+        "route": event.route,
+        "router_reason": event.router_reason,
+        "provider": event.provider,
+        "request_model": event.request_model,
+        "selected_model": event.selected_model,
+        "response_model": event.response_model,
+        "backend": event.backend,
+        "attempts": event.attempts,
+        "retrieval": event.retrieval,
+        "input_tokens": event.input_tokens,
+        "output_tokens": event.output_tokens,
+        "duration_s": event.duration_s,
+        "time_to_first_token_s": event.time_to_first_token_s,
+        "error_type": event.error_type,
+        "error_message": event.error_message,
+        "params": event.params,
+        "project": event.project,
+        "key_name": event.key_name,
+    }
+
+
+def _json(value: object) -> str:
+    return _encode(value).decode()
+
+
+def _text(content: object) -> str:
+    """The text of a message's `content`: a string, or the text parts of a list, a line each."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = (part.get("text") for part in content if isinstance(part, dict))
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
