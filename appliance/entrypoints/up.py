@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance.config.load import load_config
 from appliance.config.parts import Llm as LlmAddress
 from appliance.config.parts import Parts
-from appliance.config.schema import BackendConfig
+from appliance.config.schema import BackendConfig, Config
 from appliance.domain.errors import ConfigError
 from appliance.entrypoints.serve import require_free
 from appliance.entrypoints.up_parts import Own, RoleOptions, base, table
@@ -22,7 +22,12 @@ from appliance.infra.embedded.language_model import ALIAS, CONTEXT_TOKENS, Llm
 from appliance.infra.embedded.nats import Nats
 from appliance.infra.embedded.postgres import Postgres
 from appliance.infra.embedded.unprivileged import unprivileged
-from appliance.infra.embedded.wheels import llm_model, nats_server, postgres_programs
+from appliance.infra.embedded.wheels import (
+    embedding_model,
+    llm_model,
+    nats_server,
+    postgres_programs,
+)
 from appliance.infra.supervise.discover import discover, named
 from appliance.infra.supervise.places import Places
 from appliance.infra.supervise.ports import free_ports
@@ -43,7 +48,7 @@ class UpOptions:
     """What `appliance up` was asked for; paths are absolute."""
 
     state: Path
-    listen: str
+    listen: str  # empty: the configured one
     ready_file: Path | None = None
     config: Path | None = None
     backend: str = ""
@@ -53,8 +58,9 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the checks found: programs, and backends that make the embedded model unnecessary."""
+    """What the checks found; own backends make the embedded language model unnecessary."""
 
+    listen: str  # the gateway's address
     postgres: Path
     nats: Path
     model: Path | None
@@ -67,9 +73,9 @@ async def up(options: UpOptions, say: Say, when_ready: Callable[[Parts], Awaitab
     found = await _check(options, say)
     with locked_state(options.state) as kept:
         own = _own(options.state, found, kept)
-        parts = _parts(options.listen, found, own)
+        parts = _parts(found, own)
         places = Places(options.state, options.ready_file, parts, own.nats.url_with_token)
-        roles = RoleOptions(options.state, options.listen, options.config, options.insecure)
+        roles = RoleOptions(options.state, found.listen, options.config, options.insecure)
         supervisor = Supervisor(
             table(roles, own), options.state / "logs", kept, say, places.publish
         )
@@ -97,15 +103,33 @@ async def _stopping(supervisor: Supervisor, places: Places) -> AsyncIterator[Non
 async def _check(options: UpOptions, say: Say) -> Found:
     """Refuse what cannot work, with a sentence; nothing has been written yet."""
     refuse_second(options.state)
-    require_free(options.listen)
     config = load_config(options.config)
+    _refuse_foreign_parts(config)
+    listen = options.listen or config.gateway.listen
+    require_free(listen)
     require_space(options.state)
     if options.ready_file and not options.ready_file.parent.is_dir():
         raise ConfigError(f"--ready-file: there is no folder {options.ready_file.parent}")
     postgres, nats = postgres_programs(), nats_server()
+    embedding_model(config.inference.model_dir)
     backends = await _backends(options, bool(config.backends), say)
     model = None if backends or config.backends else llm_model()
-    return Found(postgres, nats, model, backends)
+    return Found(listen, postgres, nats, model, backends)
+
+
+def _refuse_foreign_parts(config: Config) -> None:
+    """Roles would follow the file and leave the embedded part unused: say so instead."""
+    named_by_file = {
+        "[postgres] dsn": config.postgres.dsn,
+        "[nats] url": config.nats.url,
+        "[inference] url": config.inference.url,
+    }
+    for key, value in named_by_file.items():
+        if value:
+            raise ConfigError(
+                f"{key} is configured, and `appliance up` brings its own: leave it out, or start "
+                "the roles one by one with `appliance run`"
+            )
 
 
 async def _backends(options: UpOptions, configured: bool, say: Say) -> list[BackendConfig]:
@@ -144,8 +168,8 @@ def _own(state: Path, found: Found, lock: int) -> Own:
     )
 
 
-def _parts(listen: str, found: Found, own: Own) -> Parts:
-    gateway = base(listen)
+def _parts(found: Found, own: Own) -> Parts:
+    gateway = base(found.listen)
     return Parts(
         gateway=gateway,
         inference=f"http://127.0.0.1:{own.inference_port}",

@@ -68,7 +68,13 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
             where=f"http://{inference}",
             healthy=lambda: http_answers(f"http://{inference}/healthz"),
         ),
-        Part("consumer", _role(options, "consumer"), where="", after=("postgres", "nats")),
+        Part(
+            "consumer",
+            _role(options, "consumer"),
+            where="",
+            after=("postgres", "nats"),
+            settle_s=0.5,
+        ),
         Part(
             "gateway",
             _role(options, "gateway", options.listen),

@@ -1,0 +1,120 @@
+"""`appliance doctor`: what of the appliance is found here, in which version, whether it works, what
+to do.
+"""
+
+import argparse
+import asyncio
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from appliance.config.load import default_state
+from appliance.config.parts import read_parts
+from appliance.domain.errors import ApplianceError, ConfigError, PartUnavailable
+from appliance.infra.embedded.health import health
+from appliance.infra.embedded.unprivileged import unprivileged
+from appliance.infra.embedded.wheels import (
+    WHEELS,
+    Wheel,
+    embedding_model,
+    llm_model,
+    nats_server,
+    postgres_programs,
+)
+from appliance.infra.onnx.spec import MODEL_ID
+from appliance.infra.supervise.state import NEEDED_BYTES, require_space, running_pid
+
+HELP = "check every part, and say what to do"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: a subject, what was found, and what to do when it is not well."""
+
+    subject: str
+    found: str
+    well: bool
+    remedy: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--state."""
+    parser.add_argument("--state", type=Path, metavar="DIR", help="a state folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when nothing needs doing."""
+    state = (arguments.state or default_state()).expanduser().absolute()
+    findings = [*_machine(state), *_installed(), *_running(state)]
+    for finding in findings:
+        print(f"{'ok ' if finding.well else 'NO '} {finding.subject:<22} {finding.found}")
+        if finding.remedy:
+            print(f"{'':<27}-> {finding.remedy}")
+    return 0 if all(finding.well for finding in findings) else 1
+
+
+def _machine(state: Path) -> Iterator[Finding]:
+    """Python, room on the disk, and a way to run PostgreSQL as this user."""
+    good = sys.version_info >= (3, 11)
+    yield Finding(
+        "python", platform.python_version(), good, "" if good else "install Python 3.11 or newer"
+    )
+    yield _tried("user for PostgreSQL", _how_postgres_runs)
+    yield _tried("disk", partial(_room, state))
+
+
+def _installed() -> Iterator[Finding]:
+    """The wheels, each by what the appliance needs of it, and the built embedding model."""
+    looks = (postgres_programs, nats_server, llm_model, llm_model)
+    for wheel, look in zip(WHEELS, looks, strict=True):
+        yield _tried(wheel.package, partial(_version, wheel, look))
+    yield _tried("embedding model", lambda: f"{MODEL_ID} in {embedding_model()}")
+
+
+def _running(state: Path) -> Iterator[Finding]:
+    """The parts, when an appliance runs on `state`."""
+    pid = running_pid(state)
+    if pid is None:
+        yield Finding("appliance", f"not running on {state}", True, "start it with `appliance up`")
+        return
+    yield Finding("appliance", f"pid {pid} on {state}", True)
+    try:
+        parts = asyncio.run(health(read_parts(state)))
+    except ConfigError as exc:
+        yield Finding("parts", str(exc), False, "wait until `appliance up` says ready")
+        return
+    for part in parts:
+        remedy = (
+            "" if part.healthy else f"`appliance up` restarts it; see {state}/logs/{part.name}.log"
+        )
+        yield Finding(part.name, f"{part.address} pid {part.pid or '-'}", part.healthy, remedy)
+
+
+def _tried(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look(), True)
+    except PartUnavailable as exc:
+        return Finding(subject, "unusable", False, str(exc))
+    except ApplianceError as exc:
+        return Finding(subject, "not enough", False, str(exc))
+
+
+def _how_postgres_runs() -> str:
+    prefix = unprivileged().prefix
+    return f"through {prefix[0]}" if prefix else "as you are"
+
+
+def _room(state: Path) -> str:
+    require_space(state)
+    existing = next(folder for folder in (state, *state.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    return f"{free // 2**20} MB free, {NEEDED_BYTES // 2**20} needed at start"
+
+
+def _version(wheel: Wheel, look: Callable[[], Path]) -> str:
+    look()
+    return wheel.version() or "unknown version"

@@ -1,0 +1,43 @@
+"""A part of the appliance as the supervisor sees it.  `up` starts a table of these; a new part is
+one row.
+"""
+
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Step = Callable[[], Awaitable[None]]
+Probe = Callable[[], Awaitable[bool]]
+
+
+async def nothing() -> None:
+    """A step that does nothing."""
+
+
+async def always() -> bool:
+    """The probe of a part that answers nobody: running is healthy."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One child process.
+
+    `before` runs once before the first start, `prepare` once after it, when `healthy` has said yes;
+    what depends on the part (`after`: names) waits for both.  `death_signal` is what it gets when
+    `up` itself dies.
+    """
+
+    name: str
+    command: Sequence[str]
+    where: str  # its address or purpose, for the progress line
+    healthy: Probe = always
+    after: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    before: Step = nothing
+    prepare: Step = nothing
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
+    settle_s: float = 0.0  # so long it must have lived: for a part that answers nobody
+    start_limit_s: float = 60.0
+    stop_limit_s: float = 10.0

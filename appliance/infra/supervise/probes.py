@@ -1,0 +1,33 @@
+"""Ask a part on this machine whether it is there.  No client library: a probe must cost next to
+nothing.
+"""
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+
+async def http_status(url: str, *, timeout_s: float = 5.0) -> int | None:
+    """The status of a GET on a plain `http://` URL; None when nothing answers in time."""
+    parts = urlsplit(url)
+    request = (
+        f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            try:
+                writer.write(request.encode())
+                words = (await reader.readline()).split()
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except OSError:  # TimeoutError included
+        return None
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+
+
+async def http_answers(url: str, *, timeout_s: float = 5.0) -> bool:
+    """True when a GET on `url` is answered with 200."""
+    return await http_status(url, timeout_s=timeout_s) == 200

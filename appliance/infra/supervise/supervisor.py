@@ -1,0 +1,192 @@
+"""Start the parts in order, keep them running, stop them in reverse.  Decides nothing about what a
+part is.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from appliance.domain.errors import ApplianceError, PartUnavailable
+from appliance.infra.supervise.part import Part
+from appliance.infra.supervise.process import Launch, Process, bound, rotate, spawn, tail
+
+_PAUSE_FIRST_S = 0.2
+_PAUSE_LONGEST_S = 10.0
+_WELL_AFTER_S = 30.0  # healthy for so long, and the next death starts at the shortest pause again
+_PROBE_EVERY_S = 5.0
+_HUNG_AFTER_S = 60.0
+_POLL_S = 0.03
+
+Say = Callable[[str], None]
+Publish = Callable[[Mapping[str, int]], None]
+
+
+class Supervisor:
+    """The processes of one `up`.
+
+    `publish` is called with the pids by name right after every start: it must tell the world before
+    the new process takes connections, so it does not wait for anything.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], logs: Path, kept: int, say: Say, publish: Publish
+    ) -> None:
+        self._parts = parts
+        self._logs = logs
+        self._kept = kept
+        self._say = say
+        self._publish = publish
+        self._running: dict[str, Process] = {}
+        self._told = True
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The pids of the running parts, in the order of the table."""
+        return {p.name: self._running[p.name].pid for p in self._parts if p.name in self._running}
+
+    async def start(self) -> None:
+        """Start every part as soon as what it depends on is ready; returns when all are.
+
+        Raises the first part's error, with the last lines of its log; the caller then stops the
+        rest.
+        """
+        self._logs.mkdir(mode=0o700, exist_ok=True)
+        ready = {part.name: asyncio.Event() for part in self._parts}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in self._parts:
+                    group.create_task(self._start_first(part, ready))
+        except ExceptionGroup as group_error:
+            # TaskGroup never holds an empty group; the first to fail is why the others were
+            # cancelled.
+            raise _first(group_error) from None
+
+    async def watch(self) -> None:
+        """Restart what dies, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for part in self._parts:
+                group.create_task(self._keep(part))
+
+    async def stop(self) -> None:
+        """Stop what runs, in reverse order; every wait is bounded."""
+        for part in reversed(self._parts):
+            process = self._running.pop(part.name, None)
+            if process is None or not process.running:
+                continue
+            began = time.monotonic()
+            gently = await process.stop(part.stop_signal, part.stop_limit_s)
+            how = "stopped" if gently else "did not stop and was killed"
+            self._tell(part, f"{how} in {time.monotonic() - began:.1f} s")
+
+    async def _start_first(self, part: Part, ready: Mapping[str, asyncio.Event]) -> None:
+        for name in part.after:
+            await ready[name].wait()
+        began = time.monotonic()
+        rotate(self._log(part))
+        await part.before()
+        process = await self._launch(part)
+        if not await self._wait_healthy(part, process):
+            raise self._failure(part, process)
+        await part.prepare()
+        self._tell(part, f"ready in {time.monotonic() - began:4.1f} s   {part.where}")
+        ready[part.name].set()
+
+    async def _launch(self, part: Part) -> Process:
+        launch = Launch(
+            part.command, part.environment, self._log(part), part.death_signal, self._kept
+        )
+        process = await spawn(launch)
+        self._running[part.name] = process
+        self._tell_world()
+        return process
+
+    def _tell_world(self) -> None:
+        """Publish the pids; on a full disk it is tried again at every probe."""
+        try:
+            self._publish(self.pids)
+        except OSError as exc:
+            if self._told:
+                self._say(f"  the addresses could not be written: {exc}")
+            self._told = False
+        else:
+            self._told = True
+
+    async def _wait_healthy(self, part: Part, process: Process) -> bool:
+        """False when it ended, or did not answer in time."""
+        if await process.exited(part.settle_s):
+            return False
+        deadline = time.monotonic() + part.start_limit_s
+        while time.monotonic() < deadline:
+            if await process.exited(_POLL_S):
+                return False
+            if await part.healthy():
+                return True
+        return False
+
+    async def _keep(self, part: Part) -> None:
+        pause = _PAUSE_FIRST_S
+        while True:
+            since = time.monotonic()
+            process = self._running[part.name]
+            await self._until_gone(part, process)
+            if time.monotonic() - since > _WELL_AFTER_S:
+                pause = _PAUSE_FIRST_S
+            self._tell(part, f"died ({process.how_it_ended()}): restarting in {pause:.1f} s")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _PAUSE_LONGEST_S)
+            await self._restart(part)
+
+    async def _restart(self, part: Part) -> None:
+        """One try; whether it worked shows in the next look at the process."""
+        began = time.monotonic()
+        try:
+            process = await self._launch(part)
+            if await self._wait_healthy(part, process):
+                self._tell(
+                    part, f"is back after {time.monotonic() - began:.1f} s (pid {process.pid})"
+                )
+        except OSError as exc:
+            self._tell(part, f"could not be restarted: {exc}")
+
+    async def _until_gone(self, part: Part, process: Process) -> None:
+        """Return when it has ended; one that stops answering is reported, and killed when it stays
+        so.
+        """
+        silent_since = 0.0
+        while not await process.exited(_PROBE_EVERY_S):
+            bound(self._log(part))
+            if not self._told:
+                self._tell_world()
+            if await part.healthy():
+                if silent_since:
+                    self._tell(part, "answers again")
+                silent_since = 0.0
+            elif not process.running:
+                return
+            elif not silent_since:
+                silent_since = time.monotonic()
+                self._tell(part, "does not answer")
+            elif time.monotonic() - silent_since > _HUNG_AFTER_S:
+                self._tell(part, f"has not answered for {_HUNG_AFTER_S:.0f} s: killing it")
+                process.send(signal.SIGKILL)
+
+    def _failure(self, part: Part, process: Process) -> PartUnavailable:
+        log = self._log(part)
+        late = f"no answer in {part.start_limit_s:.0f} s"
+        how = late if process.running else process.how_it_ended()
+        text = f"{part.name} did not start ({how}); the end of {log}:\n{tail(log)}"
+        return PartUnavailable(text, part=part.name)
+
+    def _tell(self, part: Part, what: str) -> None:
+        self._say(f"  {part.name:<10} {what}")
+
+    def _log(self, part: Part) -> Path:
+        return self._logs / f"{part.name}.log"
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error of our own in `group`, else simply the first."""
+    ours = group.subgroup(ApplianceError)
+    return (ours or group).exceptions[0]
