@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from appliance.config.schema import Config, Name, Table
 from appliance.domain.access.keys import Key, KeyRing
@@ -14,7 +16,7 @@ class KeyRow(Table, frozen=True, kw_only=True):
     """One `[[keys]]` table."""
 
     name: Name
-    sha256: str
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     workspaces: tuple[Name, ...] = ()
 
 

@@ -102,7 +102,7 @@ async def _serve(
 
 
 async def _shut_down(server: Server, running: "asyncio.Future[None]", drain: Drain | None) -> None:
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]
     if drain is not None:
         await drain()
     await asyncio.wait({running}, timeout=5.0)

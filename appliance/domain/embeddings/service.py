@@ -81,8 +81,10 @@ class EmbeddingService:
                 request.texts, candidate.upstream_model, fields
             )
         try:
-            rows = sorted(body["data"], key=lambda row: row["index"])
-            vectors: list[Vector] = [[float(x) for x in row["embedding"]] for row in rows]
+            rows = {row["index"]: row["embedding"] for row in body["data"]}
+            if len(rows) != len(request.texts):
+                raise ValueError("not a vector for each text")
+            vectors: list[Vector] = [[float(x) for x in rows[n]] for n in range(len(rows))]
         except (KeyError, TypeError, ValueError) as exc:
             raise BackendProtocolError(
                 f"backend {candidate.backend} answered without embeddings",

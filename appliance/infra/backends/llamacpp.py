@@ -1,15 +1,14 @@
 """llama.cpp's server: it names its model by file path, and tells the trained context size."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Any
 
 from appliance.domain.chat.ports import ModelCard
-from appliance.infra.dialects.openai_chat import OpenAIChatClient
+from appliance.infra.dialects.openai_chat import OpenAIChatClient, public_name
 
 
 class LlamaCpp(OpenAIChatClient):
-    """The public name of a path is its stem: `/models/Qwen3-8B-Q4.gguf` is `Qwen3-8B-Q4`."""
+    """Its model list says more than others'."""
 
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """With a name fit to show; `n_ctx` (of one slot) where this version reports it."""
@@ -21,10 +20,3 @@ class LlamaCpp(OpenAIChatClient):
             window if isinstance(window, int) else None,
             "llamacpp",
         )
-
-
-def public_name(model: str) -> str:
-    """A path's stem without `.gguf`; any other name as it is."""
-    if model.endswith(".gguf") or model.startswith(("/", "./", "~")) or "\\" in model:
-        return PurePosixPath(model.replace("\\", "/")).name.removesuffix(".gguf")
-    return model

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.domain.chat.ports import ModelCard
-from appliance.infra.dialects.openai_chat import OpenAIChatClient
+from appliance.infra.dialects.openai_chat import OpenAIChatClient, public_name
 
 
 class Vllm(OpenAIChatClient):
@@ -13,4 +13,7 @@ class Vllm(OpenAIChatClient):
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """With the context window."""
         window = row.get("max_model_len")
-        return ModelCard(row["id"], row["id"], window if isinstance(window, int) else None, "vllm")
+        # Served from a folder, its id is that folder's path.
+        return ModelCard(
+            public_name(row["id"]), row["id"], window if isinstance(window, int) else None, "vllm"
+        )

@@ -22,6 +22,7 @@ from appliance.infra.http import errors as http
 from appliance.infra.http.client import Response
 from appliance.infra.http.sse import SseEventTooLarge
 
+MAX_RETRY_AFTER_S = 86400.0  # a header may say anything, 400 digits included
 # llama.cpp names the type and an integer code, OpenAI a code, vLLM and LM Studio only say it.
 _CONTEXT_NAMES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
 _CONTEXT_WORDS = re.compile(
@@ -81,7 +82,7 @@ def _told(raw: bytes) -> dict[str, str]:
     """message, type and code of an error body; empty where it is not JSON of a known shape."""
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     if not isinstance(body, dict):
         return {}
@@ -110,10 +111,10 @@ def _retry_after_s(response: Response) -> float | None:
     value = response.header("retry-after")
     if not value:
         return None
-    if value.replace(".", "", 1).isdigit():
-        return float(value)
+    if value.isascii() and value.replace(".", "", 1).isdigit():
+        return min(float(value), MAX_RETRY_AFTER_S)
     try:
         until = parsedate_to_datetime(value) - datetime.now(UTC)
     except (TypeError, ValueError):
         return None
-    return max(0.0, until.total_seconds())
+    return min(max(0.0, until.total_seconds()), MAX_RETRY_AFTER_S)

@@ -6,6 +6,7 @@ BackendError tree at this edge.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -104,10 +105,8 @@ class OpenAIChatClient:
         if response.status != 200:
             raise refused(self.name, response, raw)
         listed = self._object(raw).get("data")
-        rows = [
-            row for row in listed or () if isinstance(row, dict) and isinstance(row.get("id"), str)
-        ]
-        return [self.card(row) for row in rows]
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        return [self.card(row) for row in rows if isinstance(row.get("id"), str)]
 
     async def embed(
         self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
@@ -122,7 +121,8 @@ class OpenAIChatClient:
 
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """One row of the model list; a kind overrides it where its rows say more."""
-        return ModelCard(row["id"], row["id"], None, str(row.get("owned_by") or self.name))
+        owner = str(row.get("owned_by") or self.name)
+        return ModelCard(public_name(row["id"]), row["id"], None, owner)
 
     def parameters(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """The request's parameters as this server wants them; a kind overrides it."""
@@ -166,7 +166,7 @@ class OpenAIChatClient:
     def _object(self, raw: bytes) -> dict[str, Any]:
         try:
             body = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise BackendProtocolError(
                 f"backend {self.name} answered with something that is not JSON: {exc}",
                 backend=self.name,
@@ -222,6 +222,14 @@ class OpenAIChatClient:
             model=model if isinstance(model, str) else "",
             source=chunk,
         )
+
+
+def public_name(model: str) -> str:
+    """A path's stem without `.gguf` (`/models/Qwen3-8B-Q4.gguf` is `Qwen3-8B-Q4`); any other name
+    as it is."""
+    if model.endswith(".gguf") or model.startswith(("/", "./", "~")) or "\\" in model:
+        return PurePosixPath(model.replace("\\", "/")).name.removesuffix(".gguf")
+    return model
 
 
 async def _read_tail(response: Response) -> None:

@@ -1,5 +1,6 @@
 """One JSON object a line on standard error: `ts level role host event`, the two ids, and fields."""
 
+import json
 import logging
 import os
 import socket
@@ -38,7 +39,10 @@ class JsonFormatter(logging.Formatter):
         line.update((k, v) for k, v in fields.items() if k not in _STANDARD and k not in line)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode(line).decode("utf-8", "replace")
+        try:
+            return _encode(line).decode("utf-8", "replace")
+        except UnicodeEncodeError:  # half a surrogate pair, as in a file name that is not UTF-8
+            return json.dumps(line, default=str)
 
 
 class AccessLines:

@@ -1,0 +1,57 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from appliance.domain.chat.ports import ModelCard
+from appliance.domain.errors import BackendUnavailable, PartUnavailable
+from appliance.domain.routing.directory import ModelDirectory
+from appliance.entrypoints.readiness import CHECK_TIMEOUT_S, Readiness
+from tests.fakes.chat_backend import FakeBackend
+
+UP = FakeBackend("up", listed=[ModelCard("m", "m")])
+DOWN = FakeBackend("down", listed=BackendUnavailable("backend down: refused", backend="down"))
+
+
+async def fine() -> None:
+    """A part that works."""
+
+
+async def broken() -> None:
+    raise PartUnavailable("not connected", part="nats")
+
+
+async def frozen() -> None:
+    await asyncio.sleep(60)
+
+
+def readiness(*backends: FakeBackend, **checks: Callable[[], Awaitable[None]]) -> Readiness:
+    named = {b.name: b for b in backends}
+    directory = ModelDirectory(named, ttl_s=60, clock=lambda: 0.0)
+    return Readiness(list(named), directory, checks)
+
+
+async def test_all_well_is_ready() -> None:
+    assert await readiness(UP, nats=fine).report() == (
+        True,
+        {"status": "ready", "degraded": [], "parts": {"nats": "ok"}, "backends": {"up": "ok"}},
+    )
+
+
+async def test_one_backend_that_answers_is_enough_and_parts_are_named() -> None:
+    ready, body = await readiness(UP, DOWN, spool=broken, nats=broken, inference=fine).report()
+    assert (ready, body["status"], body["degraded"]) == (True, "degraded", ["nats", "spool"])
+    assert body["parts"] == {"spool": "not connected", "nats": "not connected", "inference": "ok"}
+    assert body["backends"] == {"up": "ok", "down": "backend down: refused"}
+
+
+async def test_without_a_backend_that_answers_it_is_not_ready() -> None:
+    for one in (readiness(DOWN, nats=fine), readiness(nats=fine)):
+        ready, body = await one.report()
+        assert (ready, body["status"]) == (False, "unavailable")
+
+
+async def test_frozen_parts_are_asked_at_once_and_given_up_on() -> None:
+    started = asyncio.get_running_loop().time()
+    ready, body = await readiness(UP, nats=frozen, postgres=frozen).report()
+    assert asyncio.get_running_loop().time() - started < CHECK_TIMEOUT_S + 0.5
+    assert (ready, body["degraded"]) == (True, ["nats", "postgres"])
+    assert "no answer within 2 s" in body["parts"]["nats"]
