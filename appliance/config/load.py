@@ -52,8 +52,10 @@ def load_config(file: Path | None = None, *, state: Path | None = None) -> Confi
     if chosen is not None:
         tables = _merge(tables, _read(chosen))
     config = _convert(tables, chosen or shipped("appliance.toml"))
+    if state is not None:
+        config = with_parts(config, read_parts(state))
     _check_names(config, chosen)
-    return with_parts(config, read_parts(state)) if state is not None else config
+    return config
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from tests.fakes.appliance import Appliance
+from tests.fakes.gateway import GatewayProcess
 
 MODEL = "smollm2-135m-instruct"
 FACT = "The lighthouse of Ormel was painted green in 1931 by Ada Quill, who was paid in herring."
@@ -179,6 +180,32 @@ def test_rag_names_its_sources_in_body_stream_and_header(sdk: openai.OpenAI, lib
     )
     assert chunks[-1].model_extra["x_sources"][0]["document"] == "places/ormel.md"  # type: ignore[index]
     assert not any("x_sources" in (c.model_extra or {}) for c in chunks[:-1])
+
+
+def test_a_second_gateway_joins_and_makes_knowledge_transparent(
+    appliance: Appliance, library: Path, tmp_path: Path
+) -> None:
+    config = f"""
+[[models]]
+match = "librarian"
+backend = "embedded"
+upstream_model = "{MODEL}"
+route = "rag"
+"""
+    body = {"model": "librarian", "messages": ask("Who painted the lighthouse of Ormel?")}
+    with GatewayProcess(tmp_path, config, "--state", str(appliance.state)) as second:
+        once = httpx.post(f"{second.url}/v1/chat/completions", json=body | {"max_tokens": 5})
+        streamed = httpx.post(
+            f"{second.url}/v1/chat/completions", json=body | {"max_tokens": 5, "stream": True}
+        )
+    assert once.status_code == 200, once.text
+    assert once.headers["x-served-route"] == "rag"
+    assert once.headers["x-rag-sources"].startswith("places/ormel.md#0;")
+    assert "x_sources" not in once.text + streamed.text
+    assert once.json()["model"] == "librarian"
+    trace_id = once.headers["x-request-id"]
+    kept = rows(appliance, "SELECT route FROM chat_pairs WHERE trace_id = %s", trace_id)
+    assert kept == [("rag",)]
 
 
 def test_rag_in_a_workspace_without_documents_answers_without(
