@@ -7,6 +7,7 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 venv=$here/.venv
 log=$venv/install.log
+made=
 need_kb=1500000 # the environment with the embedded parts, and pip's copies on the way
 
 say() { printf '%s\n' "$*"; }
@@ -35,6 +36,7 @@ make_venv() {
         fail "$python has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)"
     require_space
     say "virtual environment: $venv ($("$python" --version))"
+    made=yes
     "$python" -m venv --clear "$venv" || explain_failure 'the virtual environment could not be made'
 }
 
@@ -46,7 +48,10 @@ require_space() {
 
 explain_failure() {
     if [ -f "$log" ]; then
-        grep -q 'No space left on device' "$log" && fail "the disk of $here is full; free some space and run this again"
+        if grep -q 'No space left on device' "$log"; then
+            [ -z "$made" ] || rm -rf "$venv"
+            fail "the disk of $here or of ${TMPDIR:-/tmp} is full; free some space and run this again"
+        fi
         tail -n 5 "$log" >&2
     fi
     fail "$1 (the whole output: $log)"

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print every exchange of that id, oldest first; NotFound when there is none."""
     config = target_config(arguments)
     state: Path = arguments.state or default_state()
-    spool = Path(config.spool.dir) if config.spool.dir else state / "spool"
+    spool = Path(config.spool.dir).expanduser() if config.spool.dir else state / "spool"
     identifier: str = arguments.id
     # A lone surrogate (a byte of the command line that is no UTF-8) is not printable either.
     if len(identifier) > _LONGEST_ID or not identifier.isprintable():

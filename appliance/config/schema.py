@@ -130,7 +130,7 @@ class ConsumerConfig(Table, frozen=True, kw_only=True):
     batch_messages: Count = 500
     batch_wait_s: Positive = 0.05
     max_deliver: Count = 20
-    ack_wait_s: Positive = 30.0
+    ack_wait_s: Positive = 10.0
     listen: str = ""  # health and metrics; empty: none
 
 

@@ -53,8 +53,9 @@ def run(options: RunOptions) -> None:
     """Serve until told to stop.  Raises ConfigError when it must not or cannot start."""
     config = options.config
     listen = options.listen or config.gateway.listen
-    keys = KeyWatch(keys_file(config, options.state))
-    _require_keys(listen, keys.ring(), insecure=options.insecure)
+    keys = KeyWatch(keys_file(config, options.state or default_state()))
+    if not options.insecure:
+        _require_keys(listen, keys.ring(), options.state)
     configure("gateway", config.log.level)
     gateway, lifespan = create(config, keys, _spool_dir(config, options.state))
     serve(
@@ -112,7 +113,6 @@ def create(
         names=router.names,
         ready=Readiness(list(backends), directory, _checks(config, adapters)).report,
         metrics=metrics.render,
-        workspace_of=lambda request: augmenter.workspace(request, None),
     )
     app = build_app(SURFACES, services, _http_settings(config, keys))
     return app, _lifespan(config, adapters, keys)
@@ -246,10 +246,12 @@ def _spool_dir(config: Config, state: Path | None) -> Path:
     return (state or default_state()) / "spool"
 
 
-def _require_keys(listen: str, keys: KeyRing, *, insecure: bool) -> None:
+def _require_keys(listen: str, keys: KeyRing, state: Path | None) -> None:
     host, _ = split_listen(listen)
-    if not keys and not insecure and not is_loopback(host):
+    if not keys and not is_loopback(host):
+        where = f" --state {state}" if state else ""
         raise ConfigError(
             f"{host} is not a loopback address and no keys are configured: make one with "
-            "`appliance keys new NAME`, or say --insecure if everybody who reaches it may use it"
+            f"`appliance keys{where} new NAME`, or say --insecure if everybody who reaches it "
+            "may use it"
         )

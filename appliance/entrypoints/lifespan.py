@@ -15,10 +15,11 @@ _log = logging.getLogger("appliance.gateway")
 
 
 class KeyWatch:
-    """The key file as it stands; a change counts within `CHECK_EVERY_S`."""
+    """The key file as it stands; a change counts within `every_s`."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, every_s: float = CHECK_EVERY_S) -> None:
         self._path = path
+        self._every_s = every_s
         self._stamp = self._look()
         self._ring = key_ring(read_keys(path))
 
@@ -39,7 +40,7 @@ class KeyWatch:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(self._every_s)
             if (stamp := self._look()) != self._stamp:
                 self._stamp = stamp
                 self._reload()

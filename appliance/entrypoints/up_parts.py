@@ -38,23 +38,8 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
     """The parts in the order they are listed and, reversed, stopped.  A new part is one row."""
     gateway = base(options.listen)
     inference = f"127.0.0.1:{own.inference_port}"
-
-    async def prepare_postgres() -> None:
-        await own.postgres.prepare()
-        await migrate(own.postgres.dsn)
-
-    rows = [
-        Part(
-            "postgres",
-            own.postgres.command(),
-            where=f"127.0.0.1:{own.postgres.port}",
-            healthy=own.postgres.healthy,
-            before=own.postgres.initialise,
-            prepare=prepare_postgres,
-            stop_signal=signal.SIGINT,  # fast shutdown: ends connections, writes a checkpoint
-            # SIGKILL would leave its children to find out by themselves.
-            death_signal=signal.SIGQUIT,
-        ),
+    return [
+        _postgres_row(own.postgres),
         Part(
             "nats",
             own.nats.command(),
@@ -62,6 +47,7 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
             healthy=own.nats.healthy,
             before=own.nats.configure,
         ),
+        *([_llm_row(own.llm)] if own.llm else []),
         Part(
             "inference",
             _role(options, "inference", inference),
@@ -84,9 +70,24 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
             stop_limit_s=20.0,  # it drains open streams
         ),
     ]
-    if own.llm:
-        rows.insert(2, _llm_row(own.llm))
-    return rows
+
+
+def _postgres_row(postgres: Postgres) -> Part:
+    async def prepare() -> None:
+        await postgres.prepare()
+        await migrate(postgres.dsn)
+
+    return Part(
+        "postgres",
+        postgres.command(),
+        where=f"127.0.0.1:{postgres.port}",
+        healthy=postgres.healthy,
+        before=postgres.initialise,
+        prepare=prepare,
+        stop_signal=signal.SIGINT,  # fast shutdown: ends connections, writes a checkpoint
+        # SIGKILL would leave its children to find out by themselves.
+        death_signal=signal.SIGQUIT,
+    )
 
 
 def _llm_row(llm: Llm) -> Part:

@@ -9,7 +9,6 @@ import falcon.asgi
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.access.origin import OriginGuard
 from appliance.domain.chat.service import ChatService
-from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.embeddings.service import EmbeddingService
 from appliance.domain.identity import Identity
 from appliance.presentation.surface import Surface
@@ -45,7 +44,6 @@ class Services:
     names: Names
     ready: Report
     metrics: Callable[[], bytes]
-    workspace_of: Callable[[ChatRequest], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,6 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
             services.chat,
             max_body_bytes=http.max_body_bytes,
             timing=http.timing,
-            workspace_of=services.workspace_of,
         )
         for route in surface.routes:
             app.add_route(route, resource)

@@ -1,7 +1,7 @@
 """One resource for every chat surface: decode, serve, encode.  Step 2 of the path."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -9,7 +9,6 @@ import falcon.asgi
 
 from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Caller, Turn
-from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import ApplianceError
 from appliance.presentation.errors import view
 from appliance.presentation.surface import Encoder, Surface
@@ -31,23 +30,21 @@ class ChatResource:
         *,
         max_body_bytes: int,
         timing: StreamTiming,
-        workspace_of: Callable[[ChatRequest], str],
     ) -> None:
         self._surface = surface
         self._service = service
         self._max_body_bytes = max_body_bytes
         self._timing = timing
-        self._workspace_of = workspace_of
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Once or streamed, as the request says."""
         context = context_of(req.scope)
         body = await read_body(req, self._max_body_bytes)
         request = self._surface.decode(body, context.headers)
-        if context.key is not None:
-            context.key.require_workspace(self._workspace_of(request))
-        key_name = context.key.name if context.key else ""
-        turn = self._service.turn(request, Caller(context.identity, self._surface.name, key_name))
+        if context.key is not None and request.extensions.workspace:
+            context.key.require_workspace(request.extensions.workspace)
+        caller = Caller(context.identity, self._surface.name, context.key)
+        turn = self._service.turn(request, caller)
         encoder = self._surface.encoder(request, context.identity.trace_id, int(time.time()))
         try:
             if request.stream:

@@ -7,6 +7,7 @@ it awaits (the upstream's first byte, a slot in a queue, the next chunk) ends at
 
 import asyncio
 
+from appliance.domain.errors import PartUnavailable
 from appliance.transport.context import context_of
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
@@ -33,8 +34,10 @@ class DisconnectMiddleware:
         except asyncio.CancelledError:
             if not watch.ended:
                 raise
-            # Ours: the client is gone, the request has been cleaned up, nobody is left to tell.
-            watch.task.uncancel()
+            watch.task.uncancel()  # ours; the request has been cleaned up
+            if watch.client_left or context_of(scope).status:
+                return  # nobody is left to tell, or no way: the stream is cut
+            raise PartUnavailable("The gateway is stopping.", part="gateway") from None
         finally:
             self._watches.discard(watch)
             watch.stop()
@@ -56,6 +59,7 @@ class _Watch:
         assert current is not None
         self.task = current
         self.ended = False
+        self.client_left = False
         self._receive = receive
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -84,4 +88,5 @@ class _Watch:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self.client_left = True
         self.end()

@@ -11,7 +11,7 @@ from typing import Any
 
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.access.origin import OriginGuard
-from appliance.domain.errors import PermissionDenied, RequestError
+from appliance.domain.errors import ApplianceError, PermissionDenied, RequestError
 from appliance.domain.identity import Identity
 from appliance.presentation.errors import CANCELLED_STATUS, view
 from appliance.transport.context import SCOPE_KEY, RequestContext, context_of
@@ -129,6 +129,8 @@ class RecoveryMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._app(scope, receive, send)
+        except ApplianceError as exc:  # the gateway is stopping
+            await send_error(send, view(exc), self._shapes.of(scope["path"]))
         except Exception as exc:
             context = context_of(scope)
             _log.exception("unexpected_error", extra=ids(context))

@@ -107,6 +107,7 @@ class AnswerStream:
             yield self._failed(exc)
         except Exception as exc:  # noqa: BLE001 - the last catch once headers are out
             _log.exception("unexpected_error", extra={"trace_id": self._trace_id})
+            self._service.fail(self._turn, exc)
             yield self._encoder.error(view(exc))
 
     def _gave_up(self) -> ApplianceError:
@@ -157,10 +158,13 @@ class KeepAlive:
     def _tick(self) -> None:
         rest_s = self._silence_s - (self._loop.time() - self._last_send())
         if rest_s <= 0:
-            # Owned: stop() cancels it.
-            self._sending = self._loop.create_task(self._comment())
             rest_s = self._silence_s
+            # A client that takes nothing has one comment waiting, not one for every tick.
+            if self._sending is None or self._sending.done():
+                self._sending = self._loop.create_task(self._comment())  # stop() cancels it
         self._timer = self._loop.call_later(rest_s, self._tick)
 
     async def _comment(self) -> None:
-        await self._send({"type": "http.response.body", "body": COMMENT, "more_body": True})
+        # Whether the client is gone is the business of the request's own sends.
+        with suppress(OSError, RuntimeError):
+            await self._send({"type": "http.response.body", "body": COMMENT, "more_body": True})

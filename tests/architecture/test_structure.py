@@ -63,9 +63,7 @@ def test_a_module_stays_within_the_limits(path: Path) -> None:
     tree = ast.parse(source)
     assert path.name not in FORBIDDEN_NAMES
     assert source.count("\n") <= MAX_MODULE_LINES
-    long = [
-        f.name for f in functions(tree) if (f.end_lineno or 0) - f.lineno >= MAX_FUNCTION_LINES
-    ]
+    long = [f.name for f in functions(tree) if (f.end_lineno or 0) - f.lineno >= MAX_FUNCTION_LINES]
     assert long == []
     assert not source.strip() or ast.get_docstring(tree), "a module says what it is"
 

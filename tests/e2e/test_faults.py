@@ -120,6 +120,18 @@ def test_a_frozen_part_costs_no_answer_and_no_row(appliance: Appliance, part: st
     require_one_row_each(appliance, traffic.answered)
 
 
+def test_a_body_near_the_limit_becomes_a_row(appliance: Appliance) -> None:
+    message = {"role": "user", "content": "x" * (30 * 1024 * 1024)}
+    body = {"model": "scripted", "messages": [message]}
+    response = httpx.post(f"{appliance.url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == 200
+    trace_id = response.headers["x-request-id"]
+    deadline = time.monotonic() + 30
+    while not pairs(appliance, [trace_id]):
+        assert time.monotonic() < deadline, "no row"
+        time.sleep(0.2)
+
+
 def test_a_killed_gateway_keeps_what_it_answered(appliance: Appliance) -> None:
     with Traffic(appliance.url) as traffic:
         for _ in range(3):

@@ -75,7 +75,11 @@ class FakeBackend:
 def said(*words: str, usage: Usage | None = Usage(7, 2)) -> list[Step]:
     """The steps of a good answer, its opening frame without content first."""
     opening = Delta(model="m-upstream")
-    return [opening, *(Delta(text=word) for word in words), Delta(finish_reason="stop", usage=usage)]
+    return [
+        opening,
+        *(Delta(text=word) for word in words),
+        Delta(finish_reason="stop", usage=usage),
+    ]
 
 
 @dataclass

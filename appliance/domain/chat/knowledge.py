@@ -22,9 +22,9 @@ class Augmenter:
         self._workspace = workspace
         self._context_window = context_window
 
-    def workspace(self, request: ChatRequest, plan: Plan | None) -> str:
+    def workspace(self, request: ChatRequest, plan: Plan) -> str:
         """The workspace a request reads: its own, else its model's, else the configured one."""
-        return request.extensions.workspace or (plan.workspace if plan else "") or self._workspace
+        return request.extensions.workspace or plan.workspace or self._workspace
 
     async def augment(
         self, request: ChatRequest, plan: Plan, context_window: int

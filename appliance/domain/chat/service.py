@@ -132,7 +132,7 @@ class ChatService:
             text = f"no answer came within {self.limits.total_s:g} s"
         return BackendTimeout(f"{text} (backend {backend or 'none'})", backend=backend)
 
-    def fail(self, turn: Turn, error: ApplianceError) -> None:
+    def fail(self, turn: Turn, error: Exception) -> None:
         """Record a streamed exchange that its caller gave up on; without effect once it is
         recorded."""
         self._record(turn, "failed", error)
@@ -201,6 +201,8 @@ class ChatService:
             )
         if turn.route == "direct":
             return turn.request, attempts
+        if turn.caller.key is not None:
+            turn.caller.key.require_workspace(self._augmenter.workspace(turn.request, plan))
         window = self._router.context_window(plan)
         messages, turn.retrieval = await self._augmenter.augment(turn.request, plan, window)
         return replace(turn.request, messages=messages), attempts

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.domain.access.keys import Key
 from appliance.domain.chat.attempts import Attempts
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
@@ -17,11 +18,11 @@ from appliance.domain.routing.candidate import Plan
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the ids of the exchange and the name of the key, empty without keys."""
+    """Who asks: the ids of the exchange and the key, None where nobody needs one."""
 
     identity: Identity
     surface: str
-    key_name: str = ""
+    key: Key | None = None
 
 
 @dataclass(slots=True)
@@ -137,5 +138,5 @@ class Turn:
             error_type=type(error).__name__ if error else "",
             error_message=str(error)[:2000] if error else "",
             project=extensions.project,
-            key_name=self.caller.key_name,
+            key_name=self.caller.key.name if self.caller.key else "",
         )

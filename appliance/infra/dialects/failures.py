@@ -26,8 +26,8 @@ MAX_RETRY_AFTER_S = 86400.0  # a header may say anything, 400 digits included
 # llama.cpp names the type and an integer code, OpenAI a code, vLLM and LM Studio only say it.
 _CONTEXT_NAMES = frozenset({"exceed_context_size_error", "context_length_exceeded"})
 _CONTEXT_WORDS = re.compile(
-    r"maximum context length|context length of only|exceeds? the (available )?context|context window"
-    r"|longer than the maximum model length|greater than the context length",
+    r"maximum context length|context length of only|exceeds? the (available )?context"
+    r"|context window|longer than the maximum model length|greater than the context length",
     re.IGNORECASE,
 )
 

@@ -181,12 +181,12 @@ class OpenAIChatClient:
 
     def _answer(self, body: dict[str, Any]) -> Answer:
         choices = body.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
-        message = first.get("message") if isinstance(first, dict) else None
-        if not isinstance(first, dict) or not isinstance(message, dict):
+        if not isinstance(choices, list) or not choices or not all(map(_is_choice, choices)):
             raise BackendProtocolError(
                 f"backend {self.name} answered without a choice", backend=self.name
             )
+        first = choices[0]
+        message = first["message"]
         content = message.get("content")
         return Answer(
             text=content if isinstance(content, str) else "",
@@ -202,9 +202,13 @@ class OpenAIChatClient:
         choices = chunk.get("choices")
         usage = chunk.get("usage")
         counted = _usage(usage) if usage else None
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        if not isinstance(choices, list) or not choices:
             return Delta(usage=counted)
-        choice = choices[0]
+        choice = choices[0] if len(choices) == 1 else _recorded(choices)
+        if not isinstance(choice, dict):
+            raise BackendProtocolError(
+                f"backend {self.name} sent a choice that is not an object", backend=self.name
+            )
         step = choice.get("delta")
         model = chunk.get("model")
         if not isinstance(step, dict):
@@ -222,6 +226,18 @@ class OpenAIChatClient:
             model=model if isinstance(model, str) else "",
             source=chunk,
         )
+
+
+def _is_choice(choice: Any) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+
+
+def _recorded(choices: list[Any]) -> Any:
+    """Of several choices in one chunk the first of all, whose text is the record's; None when one
+    is no choice."""
+    if not all(isinstance(choice, dict) for choice in choices):
+        return None
+    return next((choice for choice in choices if not choice.get("index")), choices[0])
 
 
 def public_name(model: str) -> str:

@@ -82,6 +82,7 @@ class Shipper:
 
     async def _run(self) -> None:
         delay = RETRY_FIRST_S
+        self.last_error = "no connection to NATS yet"
         while True:
             started = asyncio.get_running_loop().time()
             try:

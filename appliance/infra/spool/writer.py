@@ -52,15 +52,16 @@ class Writer:
         self._journal.offer(active, payload, exchange)
 
     def recycle(self, min_bytes: int, min_age_s: float) -> None:
-        """Start a new segment, so that the old one goes, when everything in it is acked and it is
-        worth it.
-
-        Raises OSError."""
+        """Begin a new segment, so that the old one goes, when all in it is acked and it is worth
+        it."""
         active = self._active
         if active is None or not active.size or not self._journal.idle:
             return
         if active.size >= min_bytes or self._wall() - active.opened_at >= min_age_s:
-            self.roll()
+            try:
+                self.roll()
+            except OSError:  # a full disk: room comes first, the next record opens the next segment
+                self.seal()
 
     def roll(self) -> Segment:
         """Seal the active segment and open the next.  Raises OSError, and then nothing has

@@ -16,6 +16,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
+def _bytes_of(line: dict[str, Any]) -> bytes:
+    try:
+        return _encode(line)
+    except UnicodeEncodeError:  # half a surrogate pair, as in a file name that is not UTF-8
+        return json.dumps(line, default=str).encode("ascii")
+
+
 class JsonFormatter(logging.Formatter):
     """The record's message is the event; its `extra` are the fields."""
 
@@ -39,10 +46,7 @@ class JsonFormatter(logging.Formatter):
         line.update((k, v) for k, v in fields.items() if k not in _STANDARD and k not in line)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        try:
-            return _encode(line).decode("utf-8", "replace")
-        except UnicodeEncodeError:  # half a surrogate pair, as in a file name that is not UTF-8
-            return json.dumps(line, default=str)
+        return _bytes_of(line).decode("utf-8", "replace")
 
 
 class AccessLines:
@@ -61,7 +65,7 @@ class AccessLines:
         name = "debug" if level <= logging.DEBUG else "info"
         line = {"ts": now, "level": name, **self._fixed, **fields}
         with suppress(OSError):
-            os.write(self._descriptor, _encode(line) + b"\n")
+            os.write(self._descriptor, _bytes_of(line) + b"\n")
 
 
 class LineHandler(logging.Handler):

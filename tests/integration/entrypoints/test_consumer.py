@@ -17,10 +17,13 @@ import nats.js.errors
 import psycopg
 import pytest
 
+from appliance.config.schema import SpoolConfig
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.topics import events_of
+from appliance.infra.nats.shipper import Shipper
 from appliance.infra.nats.streams import ensure_streams
 from appliance.infra.postgres.migrate import migrate
+from appliance.infra.spool.spool import Spool
 from tests.fakes.exchanges import exchange
 from tests.fakes.postgres import Cluster
 from tests.fixtures_nats import NatsServer
@@ -332,3 +335,34 @@ async def test_it_starts_before_nats_and_stops_without_it(
         async with _js(nats_server) as js:
             await _publish(js, [exchange(0)])
             await _pairs_are(dsn, 1)
+
+
+async def test_every_part_may_die_on_the_way_and_rows_are_there_exactly_once(
+    tmp_path: Path, nats_server: NatsServer, dsn: str, postgres_cluster: Cluster
+) -> None:
+    """Spool, NATS, consumer and PostgreSQL, each killed while exchanges are kept all the time."""
+    spool_config = SpoolConfig(sync_interval_s=0.05)
+    with _consuming(Consumer(tmp_path, nats_server, dsn, "ack_wait_s = 2.0")) as consumer:
+        for life in range(2):  # the second adopts what the first left
+            async with (
+                Spool(tmp_path / "spool", spool_config) as spool,
+                Shipper(spool, nats_server.config, "desk") as shipper,
+            ):
+                for number in range(life * 500, life * 500 + 500):
+                    assert spool.keep(exchange(number))
+                    await asyncio.sleep(0.004)
+                    if number == 100:
+                        nats_server.kill()
+                    if number == 200:
+                        nats_server.start()
+                    if number == 300:
+                        consumer.stop(signal.SIGKILL)
+                        consumer.start()
+                    if number == 600:
+                        postgres_cluster.kill()
+                    if number == 700:
+                        await asyncio.to_thread(postgres_cluster.start)
+                if life:
+                    await _until(lambda: not spool.stats().depth_records)
+                    assert shipper.connected
+        await _pairs_are(dsn, 1000)

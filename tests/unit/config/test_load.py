@@ -87,13 +87,13 @@ def test_an_unknown_key_is_named_with_file_and_table(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[gateway]\nmax_body_bytes = \"big\"\n", ["[gateway] max_body_bytes", "int"]),
+        ('[gateway]\nmax_body_bytes = "big"\n', ["[gateway] max_body_bytes", "int"]),
         ("[gateway]\nkeepalive_s = 0\n", ["[gateway] keepalive_s", "> 0"]),
-        ("[gateway]\nallowed_hosts = \"x\"\n", ["[gateway] allowed_hosts", "array"]),
+        ('[gateway]\nallowed_hosts = "x"\n', ["[gateway] allowed_hosts", "array"]),
         ("gateway = 5\n", ["gateway", "object"]),
         ("backends = 5\n", ["backends", "array"]),
         ("backends = [5]\n", ["[backends]] number 0", "object"]),
-        ("[backends]\nname = \"x\"\n", ["[backends]", "array"]),
+        ('[backends]\nname = "x"\n', ["[backends]", "array"]),
         (backend(more="max_in_flight = 0"), ["[[backends]] 'local' max_in_flight", ">= 1"]),
         (backend("no spaces"), ["[[backends]] 'no spaces' name"]),
         ('[[backends]]\nname = "a"\nkind = "vllm"\n', ["[[backends]] 'a'", "base_url"]),
@@ -113,7 +113,7 @@ def test_a_wrong_value_is_named_with_file_table_and_key(
 def test_what_is_no_toml_names_the_file_and_the_line(write: Write, tmp_path: Path) -> None:
     assert "line 2" in problem(write("[gateway]\nlisten = \n"))
     bad = tmp_path / "bad.toml"
-    bad.write_bytes(b"a = \"\xff\"")
+    bad.write_bytes(b'a = "\xff"')
     assert "not valid TOML" in problem(bad)
     assert "cannot be read" in problem(tmp_path / "absent.toml")
     assert "cannot be read" in problem(tmp_path)

@@ -6,7 +6,9 @@ import pytest
 from appliance.config.keys import KeyFile, KeyRow, write_keys
 from appliance.domain.access.keys import digest_of
 from appliance.domain.errors import AuthenticationFailed, ConfigError
-from appliance.entrypoints.lifespan import CHECK_EVERY_S, KeyWatch
+from appliance.entrypoints.lifespan import KeyWatch
+
+EVERY_S = 0.02
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def keep(path: Path, *tokens: str) -> None:
 
 async def changed() -> None:
     """Long enough for a change to count."""
-    await asyncio.sleep(CHECK_EVERY_S + 0.2)
+    await asyncio.sleep(5 * EVERY_S)
 
 
 def test_no_file_is_no_keys_and_a_broken_one_is_refused(file: Path) -> None:
@@ -33,7 +35,7 @@ def test_no_file_is_no_keys_and_a_broken_one_is_refused(file: Path) -> None:
 
 async def test_keys_added_and_removed_count_while_it_runs(file: Path) -> None:
     keep(file, "one")
-    watch = KeyWatch(file)
+    watch = KeyWatch(file, every_s=EVERY_S)
     async with watch.watching():
         keep(file, "one", "two")
         await changed()
@@ -47,7 +49,7 @@ async def test_keys_added_and_removed_count_while_it_runs(file: Path) -> None:
 @pytest.mark.parametrize("what", ["emptied", "deleted", "broken"])
 async def test_a_gateway_with_keys_is_not_opened_by_losing_them(file: Path, what: str) -> None:
     keep(file, "one")
-    watch = KeyWatch(file)
+    watch = KeyWatch(file, every_s=EVERY_S)
     async with watch.watching():
         if what == "emptied":
             keep(file)
@@ -60,7 +62,7 @@ async def test_a_gateway_with_keys_is_not_opened_by_losing_them(file: Path, what
 
 
 async def test_the_first_key_closes_a_gateway_that_had_none(file: Path) -> None:
-    watch = KeyWatch(file)
+    watch = KeyWatch(file, every_s=EVERY_S)
     async with watch.watching():
         keep(file, "one")
         await changed()
@@ -68,7 +70,7 @@ async def test_the_first_key_closes_a_gateway_that_had_none(file: Path) -> None:
 
 
 async def test_nothing_is_watched_after_the_block(file: Path) -> None:
-    watch = KeyWatch(file)
+    watch = KeyWatch(file, every_s=EVERY_S)
     async with watch.watching():
         pass
     keep(file, "one")

@@ -35,5 +35,5 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
 
 
 def test_an_address_that_is_not_ours_is_told() -> None:
-    with pytest.raises(ConfigError, match="cannot listen on 192.0.2.1:9"):
+    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:9"):
         require_free("192.0.2.1:9")

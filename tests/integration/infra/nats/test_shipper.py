@@ -222,3 +222,15 @@ async def _waits(claim: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it did not come to pass")
+
+
+async def test_a_wrong_token_makes_records_wait_and_the_start_does_not(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    wrong = NatsConfig(url=nats_server.config.url, token="wrong")
+    async with Spool(tmp_path, FAST) as spool, Shipper(spool, wrong, "desk") as shipper:
+        assert spool.keep(exchange(1))
+        await asyncio.sleep(1)
+        assert not shipper.connected
+        assert shipper.last_error
+        assert spool.stats().depth_records == 1

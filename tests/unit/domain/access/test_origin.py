@@ -31,7 +31,8 @@ def test_loopback(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "localhost.evil.example", "notlocalhost", "0.0.0.0", "::", "10.0.0.1", "127.1.evil"]
+    "name",
+    ["", "localhost.evil.example", "notlocalhost", "0.0.0.0", "::", "10.0.0.1", "127.1.evil"],
 )
 def test_not_loopback(name: str) -> None:
     assert not is_loopback(name)

@@ -22,8 +22,8 @@ def request(text: str = "which port does the gateway use", **fields: Any) -> Cha
     return ChatRequest("m", (system, user), params=fields, extensions=extensions)
 
 
-def plan(*, window: int = 4096, workspace: str = "") -> Plan:
-    return Plan("m", (Candidate("a", "m"),), "", workspace=workspace, context_window=window)
+def plan(workspace: str = "") -> Plan:
+    return Plan("m", (Candidate("a", "m"),), "", workspace=workspace)
 
 
 @pytest.fixture
@@ -55,18 +55,14 @@ async def augmenter(store: MemoryStore, embedder: WordEmbedder) -> Augmenter:
 def test_the_requests_workspace_wins_over_its_models_and_the_configured_one(
     augmenter: Augmenter, asked: str, row: str, expected: str
 ) -> None:
-    assert augmenter.workspace(request(workspace=asked), plan(workspace=row)) == expected
-
-
-def test_without_a_plan_the_configured_workspace_is_read(augmenter: Augmenter) -> None:
-    assert augmenter.workspace(request(), None) == "default"
+    assert augmenter.workspace(request(workspace=asked), plan(row)) == expected
 
 
 async def test_chunks_are_added_and_the_clients_messages_stay_as_they_are(
     augmenter: Augmenter,
 ) -> None:
     asked = request()
-    messages, found = await augmenter.augment(asked, plan(workspace="team"))
+    messages, found = await augmenter.augment(asked, plan("team"), 4096)
     assert [h.document for h in found.hits] == ["ports.md"]
     assert found.workspace == "team"
     assert any(FACT in m.text for m in messages)
@@ -79,27 +75,28 @@ async def test_a_part_that_is_down_leaves_the_messages_alone_and_is_named(
 ) -> None:
     asked = request()
     store.down = True
-    messages, found = await augmenter.augment(asked, plan())
+    messages, found = await augmenter.augment(asked, plan(), 4096)
     assert (messages, found.hits, found.degraded) == (asked.messages, (), "postgres")
     embedder.down = True
-    messages, found = await augmenter.augment(asked, plan())
+    messages, found = await augmenter.augment(asked, plan(), 4096)
     assert (messages, found.degraded) == (asked.messages, "inference")
 
 
 async def test_room_for_the_answer_and_the_prompt_is_kept_free(augmenter: Augmenter) -> None:
     async def hits(asked: ChatRequest, window: int) -> int:
-        return len((await augmenter.augment(asked, plan(window=window)))[1].hits)
+        return len((await augmenter.augment(asked, plan(), window))[1].hits)
 
     assert await hits(request(), 1024) == 1
     assert await hits(request(max_tokens=900), 1024) == 0
     assert await hits(request(max_completion_tokens=900), 1024) == 0
     assert await hits(request("which port does the gateway use " + "x " * 2000), 1024) == 0
+    assert await hits(request(tools=[{"name": "x" * 3000}]), 1024) == 0
 
 
 async def test_a_window_nobody_knows_is_the_configured_one(augmenter: Augmenter) -> None:
     asked = request(max_tokens=4090)
-    assert (await augmenter.augment(asked, plan(window=0)))[1].hits == ()
-    assert len((await augmenter.augment(asked, plan(window=32768)))[1].hits) == 1
+    assert (await augmenter.augment(asked, plan(), 0))[1].hits == ()
+    assert len((await augmenter.augment(asked, plan(), 32768))[1].hits) == 1
 
 
 @pytest.mark.parametrize("odd", [0, -5, None, "many", 1.5])
@@ -107,4 +104,4 @@ async def test_an_output_limit_that_is_no_count_is_the_default(
     augmenter: Augmenter, odd: Any
 ) -> None:
     window = DEFAULT_OUTPUT_TOKENS + 500
-    assert len((await augmenter.augment(request(max_tokens=odd), plan(window=window)))[1].hits) == 1
+    assert len((await augmenter.augment(request(max_tokens=odd), plan(), window))[1].hits) == 1

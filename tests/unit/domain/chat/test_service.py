@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.config.schema import KnowledgeConfig
+from appliance.domain.access.keys import Key
 from appliance.domain.chat.attempts import RetryPolicy
 from appliance.domain.chat.knowledge import Augmenter
 from appliance.domain.chat.service import ChatLimits, ChatService, Clock
@@ -28,6 +29,7 @@ from appliance.domain.errors import (
     InvalidRequest,
     ModelNotFound,
     PartUnavailable,
+    PermissionDenied,
 )
 from appliance.domain.identity import Identity
 from appliance.domain.knowledge.retrieve import Retriever
@@ -55,9 +57,11 @@ class Served:
         slots: SlotLimits = SlotLimits(4, 4, 1.0),
         route: str = "",
         workspace: str = "",
+        key: Key | None = None,
         sinks: Sequence[KeptExchanges] = (),
     ) -> None:
         named = {b.name: b for b in backends}
+        self._key = key
         self.store, self.embedder = MemoryStore(), WordEmbedder()
         self.sinks = tuple(sinks) or (KeptExchanges(),)
         self.slots = {name: Slots(name, slots) for name in named}
@@ -90,7 +94,8 @@ class Served:
     ) -> Turn:
         message = Message("user", text, {"role": "user", "content": text})
         request = ChatRequest(model, (message,), stream, extensions=Extensions(**extensions))
-        return self.service.turn(request, Caller(Identity("t" * 32, "thread"), "openai_chat"))
+        caller = Caller(Identity("t" * 32, "thread"), "openai_chat", self._key)
+        return self.service.turn(request, caller)
 
     async def stream(self, turn: Turn) -> list[Delta]:
         async with aclosing(self.service.stream(turn)) as deltas:
@@ -260,7 +265,9 @@ async def test_frames_before_content_are_held_so_that_a_fallback_opens_the_strea
 
 async def test_frames_after_content_pass_as_they_come() -> None:
     usage = Delta(usage=Usage(1, 1))
-    served = Served(backend([Delta(), Delta(text="a"), Delta(), Delta(finish_reason="stop"), usage]))
+    served = Served(
+        backend([Delta(), Delta(text="a"), Delta(), Delta(finish_reason="stop"), usage])
+    )
     deltas = await served.stream(served.turn())
     assert [bool(d.text) for d in deltas] == [True, False, False, False]
     assert deltas[-1] is usage
@@ -270,11 +277,10 @@ async def test_frames_after_content_pass_as_they_come() -> None:
 async def test_an_error_after_content_is_not_tried_again(error: Exception) -> None:
     first, spare = backend([Delta(text="half"), error]), backend(said("x"), name="spare")
     served = Served(first, spare)
-    seen: list[Delta] = []
-    with pytest.raises(type(error)):
-        async with aclosing(served.service.stream(served.turn())) as deltas:
-            async for delta in deltas:
-                seen.append(delta)
+    async with aclosing(served.service.stream(served.turn())) as deltas:
+        seen = [await anext(deltas)]
+        with pytest.raises(type(error)):
+            await anext(deltas)
     assert (texts(seen), len(first.asked), len(spare.asked)) == ("half", 1, 0)
     assert (served.record.status, served.record.answer) == ("failed", "half")
 
@@ -394,6 +400,37 @@ async def test_rag_without_its_parts_answers_anyway_and_says_which_is_down(shape
     await served.ask(shape, served.turn("which port", route="rag"))
     assert contents(local.asked[0][1]) == ["which port"]
     assert served.record.retrieval.degraded == "inference"
+
+
+TEAM = Key("team-key", "", ("team",))
+
+
+@SHAPES
+@pytest.mark.parametrize(
+    ("row", "asked", "allowed"),
+    [("", "", False), ("secret", "", False), ("team", "", True), ("secret", "team", True)],
+    ids=["the configured one", "its model's", "its own by its model", "its own by name"],
+)
+async def test_a_key_reads_no_workspace_but_its_own_whoever_names_it(
+    shape: str, row: str, asked: str, allowed: bool
+) -> None:
+    local = backend(said("fine"))
+    served = Served(local, route="rag", workspace=row, key=TEAM)
+    if allowed:
+        await served.ask(shape, served.turn(workspace=asked))
+        assert served.record.retrieval.workspace == "team"
+    else:
+        with pytest.raises(PermissionDenied):
+            await served.ask(shape, served.turn(workspace=asked))
+        assert (local.asked, served.embedder.texts) == ([], [])
+        assert (served.record.status, served.record.key_name) == ("failed", "team-key")
+
+
+@SHAPES
+async def test_a_key_for_one_workspace_may_chat_where_nothing_is_read(shape: str) -> None:
+    served = Served(backend(said("fine")), workspace="secret", key=TEAM)
+    await served.ask(shape, served.turn())
+    assert served.record.status == "finished"
 
 
 async def test_many_exchanges_at_once_are_recorded_once_each_and_leave_nothing_open() -> None:

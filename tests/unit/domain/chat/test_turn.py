@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from appliance.domain.access.keys import Key
 from appliance.domain.chat.attempts import Attempts, RetryPolicy
 from appliance.domain.chat.turn import Caller, Turn
 from appliance.domain.conversation.message import Message
@@ -33,7 +34,7 @@ def turn(clock: Callable[[], float] | None = None, **extensions: str) -> Turn:
     )
     return Turn(
         request=request,
-        caller=Caller(Identity("t" * 32, "thread"), "openai_chat", "ci"),
+        caller=Caller(Identity("t" * 32, "thread"), "openai_chat", Key("ci", "")),
         host="desk",
         wall=1_795_000_000.5,
         started=10.0,
@@ -41,7 +42,9 @@ def turn(clock: Callable[[], float] | None = None, **extensions: str) -> Turn:
     )
 
 
-def call(index: int | None = None, id: str = "", name: str = "", arguments: Any = "") -> dict[str, Any]:
+def call(
+    index: int | None = None, id: str = "", name: str = "", arguments: Any = ""
+) -> dict[str, Any]:
     """A fragment as backends send it: empty fields are left out."""
     function = {k: v for k, v in (("name", name), ("arguments", arguments)) if v}
     fragment: dict[str, Any] = {"index": index, "id": id, "function": function}

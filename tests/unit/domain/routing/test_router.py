@@ -41,7 +41,9 @@ class Routed:
         return [(c.backend, c.upstream_model) for c in (await self.plan(model)).candidates]
 
 
-@pytest.mark.parametrize(("match", "glob"), [("a*", True), ("a?", True), ("[ab]", True), ("a", False)])
+@pytest.mark.parametrize(
+    ("match", "glob"), [("a*", True), ("a?", True), ("[ab]", True), ("a", False)]
+)
 def test_a_glob_is_told_from_a_name(match: str, glob: bool) -> None:
     assert is_pattern(match) is glob
 
@@ -115,7 +117,7 @@ async def test_a_row_without_a_backend_only_describes() -> None:
     routed = Routed({"a": ["qwen3-8b"]}, ModelRow("qwen3-*", context_window=32768))
     plan = await routed.plan("qwen3-8b")
     assert plan.reason == "listed by a"
-    assert plan.context_window == 32768
+    assert routed.router.context_window(plan) == 32768
     with pytest.raises(ModelNotFound):
         await routed.plan("qwen3-nobody-lists")
 
@@ -210,12 +212,12 @@ async def test_a_rows_window_is_its_own_else_the_listed_else_the_described(
         ModelRow("m*", context_window=described),
     )
     await routed.directory.refresh()
-    assert (await routed.plan("m")).context_window == expected
+    assert routed.router.context_window(await routed.plan("m")) == expected
 
 
 async def test_what_a_server_tells_of_its_window_wins_over_the_catalog() -> None:
     routed = Routed({"a": [ModelCard("m", "m", 512)]}, ModelRow("m*", context_window=4096))
-    assert (await routed.plan("m")).context_window == 512
+    assert routed.router.context_window(await routed.plan("m")) == 512
 
 
 async def test_names_are_rows_then_lists_and_never_patterns() -> None:

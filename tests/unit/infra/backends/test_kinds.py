@@ -66,7 +66,8 @@ async def test_a_list_of_another_shape_lists_nothing(
 
 @pytest.mark.parametrize("kind", BACKENDS)
 @pytest.mark.parametrize(
-    "path", ["/models/Qwen3-8B-Q4_K_M.gguf", "./Qwen3-8B-Q4_K_M.gguf", "C:\\m\\Qwen3-8B-Q4_K_M.gguf"]
+    "path",
+    ["/models/Qwen3-8B-Q4_K_M.gguf", "./Qwen3-8B-Q4_K_M.gguf", "C:\\m\\Qwen3-8B-Q4_K_M.gguf"],
 )
 async def test_a_file_path_is_never_a_public_name(
     kind: str, path: str, server: ScriptedBackend

@@ -20,7 +20,7 @@ TEXTS = [
     "A lexical guard keeps the cache from answering the wrong question.",
     "SELECT count(*) FROM chat_pairs WHERE trace_id = '018f…';",
     "Wie viele Einwohner hat Wien?",
-    "Restart the service, then read its journal. " * 20,
+    "Restart the service, then read its journal. " * 8,
 ]
 
 

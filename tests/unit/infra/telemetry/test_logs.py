@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.infra.telemetry.logs import JsonFormatter, LineHandler
+from appliance.infra.telemetry.logs import AccessLines, JsonFormatter, LineHandler
 
 IDS = {"correlation_id": "thread", "trace_id": "t1"}
 
 
-def record(message: str = "request", *, level: int = logging.INFO, **fields: Any) -> logging.LogRecord:
+def record(
+    message: str = "request", *, level: int = logging.INFO, **fields: Any
+) -> logging.LogRecord:
     made = logging.LogRecord("appliance.x", level, "", 0, message, (), fields.pop("exc_info", None))
     vars(made).update(fields)
     return made
@@ -101,3 +103,23 @@ def test_a_line_is_one_write_and_a_closed_pipe_is_no_error() -> None:
     handler.emit(record("two"))
     os.close(writing)
     handler.emit(record("three"))
+
+
+def test_an_access_line_has_the_same_names_and_only_levels_that_are_asked_for() -> None:
+    reading, writing = os.pipe()
+    lines = AccessLines("gateway", "info", writing)
+    lines.write(logging.DEBUG, {"path": "/healthz"})
+    lines.write(logging.INFO, {**IDS, "path": "/v1/\udcff", "status": 200})
+    read = os.read(reading, 65536).decode()
+    assert read.count("\n") == 1
+    told = json.loads(read)
+    assert (told["level"], told["role"], told["event"], told["status"]) == (
+        "info",
+        "gateway",
+        "request",
+        200,
+    )
+    assert (told["trace_id"], told["path"]) == ("t1", "/v1/\udcff")
+    os.close(reading)
+    lines.write(logging.INFO, IDS)
+    os.close(writing)

@@ -166,8 +166,10 @@ WORDS = st.sampled_from(["user", "assistant", "text", "auto", "rag", "\ud800", "
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | WORDS
 JSON = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner, max_size=6)
+    ),
     max_leaves=20,
 )
 

@@ -131,7 +131,9 @@ def test_a_first_chunk_without_content_gets_an_empty_one_and_null_stays() -> Non
 
 @pytest.mark.parametrize("empty", [[], None])
 def test_empty_tool_calls_are_removed(empty: Any) -> None:
-    delta = one(encoding().delta(step(choice(content="a", tool_calls=empty))))["choices"][0]["delta"]
+    delta = one(encoding().delta(step(choice(content="a", tool_calls=empty))))["choices"][0][
+        "delta"
+    ]
     assert delta == {"role": "assistant", "content": "a"}
 
 
@@ -219,9 +221,7 @@ def test_no_hits_are_an_empty_list_and_no_retrieval_is_no_field() -> None:
 
 def test_an_error_in_band_is_one_frame_with_all_four_keys() -> None:
     frame = one(encoding().error(ErrorView(502, "cut", "api_error", None)))
-    assert frame == {
-        "error": {"message": "cut", "type": "api_error", "param": None, "code": None}
-    }
+    assert frame == {"error": {"message": "cut", "type": "api_error", "param": None, "code": None}}
 
 
 def whole(*choices: dict[str, Any], **body: Any) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def test_null_is_as_good_as_absent() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", [], [""], ["a", ""], [1, 2], [[1], [2]], [True], ["a", 1], ["a", None], {}, 5, None]
+    "given",
+    ["", [], [""], ["a", ""], [1, 2], [[1], [2]], [True], ["a", 1], ["a", None], {}, 5, None],
 )
 def test_an_input_that_is_no_text_is_refused(given: Any) -> None:
     with pytest.raises(InvalidRequest) as refused:

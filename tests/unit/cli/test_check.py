@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from appliance.__main__ import main
+
+
+def test_a_valid_file_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[backends]]\nname = "big"\nkind = "vllm"\nbase_url = "http://10.0.0.2:8000/v1"\n'
+        '[[models]]\nmatch = "qwen3-*"\nbackend = "big"\n'
+        '[[models]]\nmatch = "other"\nbackend = "elsewhere"\n'
+    )
+    assert main(["check", "--config", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{file}: valid\n")
+    assert "backend   big" in said
+    assert "qwen3-*          big\n" in said
+    assert "other            elsewhere (inactive: no such backend)" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[gateway]\nmax_body_bytes = 1\n", "max_body_bytes"),
+        ("[gateway\n", "not valid TOML"),
+        (
+            '[[backends]]\nname = "x"\nkind = "magic"\nbase_url = "http://h/v1"\n',
+            "[[backends]] 'x' kind: 'magic' is not one of",
+        ),
+    ],
+)
+def test_an_invalid_file_is_one_sentence(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    assert main(["check", "--config", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"appliance check: {file}: ")
+    assert words in said
