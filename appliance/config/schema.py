@@ -95,7 +95,7 @@ class InferenceConfig(Table, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:3001"
     model_dir: str = ""  # empty: where `appliance build-model` put it
     threads: Annotated[int, Meta(ge=0)] = 0  # 0: onnxruntime decides
-    max_batch_tokens: Count = 4096
+    max_batch_tokens: Count = 512
     max_queue: Count = 512
     timeout_s: Positive = 10.0
 

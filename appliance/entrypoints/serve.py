@@ -77,6 +77,7 @@ async def _serve(
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
+        websockets=False,  # no role serves them; an upgrade is answered as the GET it is
         backlog=max(1024, max_connections),
         backpressure=max_connections,
         log_enabled=False,

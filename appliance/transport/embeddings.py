@@ -19,8 +19,9 @@ class EmbeddingsResource:
         """One vector a text."""
         body = await read_body(req, self._max_body_bytes)
         request, encoding_format = openai_embeddings.decode(body)
-        embedded = await self._service.embed(request)
-        context_of(req.scope).fields.update(
+        context = context_of(req.scope)
+        embedded = await self._service.embed(request, context.identity)
+        context.fields.update(
             request_model=request.model,
             response_model=embedded.model,
             message_count=len(request.texts),

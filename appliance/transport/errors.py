@@ -7,7 +7,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from appliance.domain.errors import ApplianceError, MethodNotAllowed, NotFound
+from appliance.domain.errors import ApplianceError, InvalidRequest, MethodNotAllowed, NotFound
 from appliance.presentation.errors import ErrorView, view
 from appliance.presentation.surface import Surface
 from appliance.transport.context import context_of
@@ -62,7 +62,7 @@ def put_error(resp: falcon.asgi.Response, error: ErrorView, shape: Shape) -> Non
 
 
 def install(app: "falcon.asgi.App[Any, Any]", shapes: ErrorShapes) -> None:
-    """Make Falcon answer our error tree, and its own 404 and 405, in the surface's shape."""
+    """Make Falcon answer our error tree, and its own errors, in the surface's shape."""
 
     async def ours(
         req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
@@ -76,8 +76,10 @@ def install(app: "falcon.asgi.App[Any, Any]", shapes: ErrorShapes) -> None:
         if error.status_code == 405:
             known = MethodNotAllowed(f"{req.path} does not answer {req.method}.")
             resp.set_headers(error.headers or {})
-        else:
+        elif error.status_code == 404:
             known = NotFound(f"There is no {req.method} {req.path} here.")
+        else:
+            known = InvalidRequest(error.description or error.title)
         put_error(resp, view(known), shapes.of(req.path))
 
     async def unexpected(
@@ -93,5 +95,4 @@ def install(app: "falcon.asgi.App[Any, Any]", shapes: ErrorShapes) -> None:
 
     app.add_error_handler(Exception, unexpected)
     app.add_error_handler(ApplianceError, ours)
-    app.add_error_handler(falcon.HTTPNotFound, falcons)
-    app.add_error_handler(falcon.HTTPMethodNotAllowed, falcons)
+    app.add_error_handler(falcon.HTTPError, falcons)

@@ -106,7 +106,7 @@ class AnswerStream:
         except ApplianceError as exc:
             yield self._failed(exc)
         except Exception as exc:  # noqa: BLE001 - the last catch once headers are out
-            _log.exception("unexpected_error", extra={"trace_id": self._trace_id})
+            _log.exception("unexpected_error", extra=self._ids)
             self._service.fail(self._turn, exc)
             yield self._encoder.error(view(exc))
 
@@ -119,13 +119,14 @@ class AnswerStream:
         shown: ErrorView = view(error)
         _log.warning(
             "stream_failed",
-            extra={"trace_id": self._trace_id, "error": str(error), "kind": type(error).__name__},
+            extra={**self._ids, "error": str(error), "kind": type(error).__name__},
         )
         return self._encoder.error(shown)
 
     @property
-    def _trace_id(self) -> str:
-        return self._turn.caller.identity.trace_id
+    def _ids(self) -> dict[str, str]:
+        identity = self._turn.caller.identity
+        return {"correlation_id": identity.correlation_id, "trace_id": identity.trace_id}
 
 
 def sources_of(turn: Turn) -> Any:

@@ -62,6 +62,17 @@ def test_a_path_and_a_method_nobody_answers_are_openai_errors(client: httpx.Clie
     assert error_of(client.get(CHAT), 405)["code"] == "method_not_allowed"
 
 
+def test_a_made_up_method_and_an_upgrade_are_openai_errors_too(client: httpx.Client) -> None:
+    assert error_of(client.request("FOO", CHAT), 400)["type"] == "invalid_request_error"
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert error_of(client.get(CHAT, headers=upgrade), 405)["code"] == "method_not_allowed"
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_an_oversized_body_is_a_413(
     tmp_path_factory: pytest.TempPathFactory, declared: bool

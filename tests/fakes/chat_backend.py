@@ -67,18 +67,18 @@ class FakeBackend:
         return list(self.listed)
 
     async def embed(
-        self, inputs: Sequence[Any], model: str, fields: dict[str, Any]
+        self, inputs: Sequence[Any], model: str, fields: dict[str, Any], identity: object = None
     ) -> dict[str, Any]:
         raise NotImplementedError
 
 
-def said(*words: str, usage: Usage | None = Usage(7, 2)) -> list[Step]:
+def said(*words: str) -> list[Step]:
     """The steps of a good answer, its opening frame without content first."""
     opening = Delta(model="m-upstream")
     return [
         opening,
         *(Delta(text=word) for word in words),
-        Delta(finish_reason="stop", usage=usage),
+        Delta(finish_reason="stop", usage=Usage(7, 2)),
     ]
 
 

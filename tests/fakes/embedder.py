@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from appliance.domain.embeddings.ports import Embedded
 from appliance.domain.errors import PartUnavailable
+from appliance.domain.identity import Identity
 
 
 class WordEmbedder:
@@ -19,7 +20,9 @@ class WordEmbedder:
         self.texts: list[str] = []
         self.in_flight = self.most_in_flight = 0
 
-    async def embed(self, texts: Sequence[str], *, truncate: bool = True) -> Embedded:
+    async def embed(
+        self, texts: Sequence[str], *, truncate: bool = True, identity: Identity | None = None
+    ) -> Embedded:
         self.in_flight += 1
         self.most_in_flight = max(self.in_flight, self.most_in_flight)
         try:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,10 +107,14 @@ class Cluster:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         for pid in [self._process.pid, *_descendants(self._process.pid)]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def _descendants(pid: int) -> list[int]:
     """PostgreSQL's backends lead sessions of their own: a group signal does not reach them."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it ended while we looked
+        return []
     return [deep for child in map(int, children) for deep in (child, *_descendants(child))]

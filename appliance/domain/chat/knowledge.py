@@ -6,6 +6,7 @@ from typing import Any
 from appliance.domain.conversation.message import Message
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.events.exchange import Retrieval
+from appliance.domain.identity import Identity
 from appliance.domain.knowledge.prompt import inject
 from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.candidate import Plan
@@ -27,7 +28,7 @@ class Augmenter:
         return request.extensions.workspace or plan.workspace or self._workspace
 
     async def augment(
-        self, request: ChatRequest, plan: Plan, context_window: int
+        self, request: ChatRequest, plan: Plan, context_window: int, identity: Identity
     ) -> tuple[tuple[Message, ...], Retrieval]:
         """The messages for the backend, and what retrieval found for the record.
 
@@ -39,6 +40,7 @@ class Augmenter:
             context_window=context_window or self._context_window,
             prompt_bytes=_prompt_bytes(request),
             max_output_tokens=_output_tokens(request.params),
+            identity=identity,
         )
         return inject(request.messages, found.chunks), found.retrieval
 

@@ -204,7 +204,9 @@ class ChatService:
         if turn.caller.key is not None:
             turn.caller.key.require_workspace(self._augmenter.workspace(turn.request, plan))
         window = self._router.context_window(plan)
-        messages, turn.retrieval = await self._augmenter.augment(turn.request, plan, window)
+        messages, turn.retrieval = await self._augmenter.augment(
+            turn.request, plan, window, turn.caller.identity
+        )
         return replace(turn.request, messages=messages), attempts
 
     def _choose(self, turn: Turn, attempts: Attempts) -> ChatBackend:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from appliance.domain.identity import Identity
 from appliance.domain.vectorstore.ports import Vector
 
 
@@ -24,8 +25,10 @@ class Embedder(Protocol):
     def model(self) -> str:
         """The name stored beside every vector it makes, e.g. `all-minilm-l6-v2`."""
 
-    async def embed(self, texts: Sequence[str], *, truncate: bool = True) -> Embedded:
-        """One vector of 256 numbers for each text.
+    async def embed(
+        self, texts: Sequence[str], *, truncate: bool = True, identity: Identity | None = None
+    ) -> Embedded:
+        """One vector of 256 numbers for each text; `identity` names the exchange they belong to.
 
         Raises ContextLengthExceeded when a text is longer than the model reads and `truncate` is
         False.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from appliance.domain.chat.slots import Slots
 from appliance.domain.embeddings.ports import Embedded, Embedder
 from appliance.domain.errors import BackendProtocolError, InvalidRequest
+from appliance.domain.identity import Identity
 from appliance.domain.routing.router import AUTO, Router
 from appliance.domain.vectorstore.ports import Vector
 
@@ -31,7 +32,11 @@ class EmbeddingBackend(Protocol):
     """A backend that embeds in OpenAI's wire."""
 
     async def embed(
-        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
+        self,
+        inputs: Sequence[Any],
+        model: str,
+        fields: Mapping[str, Any],
+        identity: Identity | None = None,
     ) -> dict[str, Any]:
         """The backend's body.  Raises the BackendError tree."""
 
@@ -51,26 +56,26 @@ class EmbeddingService:
         self._backends = backends
         self._slots = slots
 
-    async def embed(self, request: EmbeddingRequest) -> Embedded:
+    async def embed(self, request: EmbeddingRequest, identity: Identity | None = None) -> Embedded:
         """Raises InvalidRequest, ContextLengthExceeded, ModelNotFound, PartUnavailable,
         BackendError."""
         if request.model in (*AUTO, MODEL):
-            return await self._ours(request)
-        return await self._theirs(request)
+            return await self._ours(request, identity)
+        return await self._theirs(request, identity)
 
-    async def _ours(self, request: EmbeddingRequest) -> Embedded:
+    async def _ours(self, request: EmbeddingRequest, identity: Identity | None) -> Embedded:
         wanted = request.dimensions
         if wanted is not None and not 1 <= wanted <= DIMENSIONS:
             raise InvalidRequest(
                 f"dimensions must be between 1 and {DIMENSIONS} for {MODEL}", param="dimensions"
             )
-        found = await self._embedder.embed(request.texts, truncate=False)
+        found = await self._embedder.embed(request.texts, truncate=False, identity=identity)
         vectors: list[Vector] = found.vectors
         if wanted is not None and wanted < DIMENSIONS:
             vectors = [shortened(vector, wanted) for vector in vectors]
         return Embedded(vectors, MODEL, found.input_tokens)
 
-    async def _theirs(self, request: EmbeddingRequest) -> Embedded:
+    async def _theirs(self, request: EmbeddingRequest, identity: Identity | None) -> Embedded:
         plan = await self._router.plan(request.model)
         candidate = plan.candidates[0]
         fields = dict(request.params)
@@ -78,7 +83,7 @@ class EmbeddingService:
             fields["dimensions"] = request.dimensions
         async with self._slots[candidate.backend].slot():
             body = await self._backends[candidate.backend].embed(
-                request.texts, candidate.upstream_model, fields
+                request.texts, candidate.upstream_model, fields, identity
             )
         try:
             rows = {row["index"]: row["embedding"] for row in body["data"]}

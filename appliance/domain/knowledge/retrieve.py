@@ -13,6 +13,7 @@ from typing import Protocol
 from appliance.domain.embeddings.ports import Embedder
 from appliance.domain.errors import ApplianceError, PartUnavailable
 from appliance.domain.events.exchange import Hit, Retrieval
+from appliance.domain.identity import Identity
 from appliance.domain.knowledge.prompt import PREAMBLE, READ, frame
 from appliance.domain.knowledge.workspace import is_workspace
 from appliance.domain.vectorstore.ports import FoundChunk, VectorStore
@@ -64,6 +65,7 @@ class Retriever:
         context_window: int = 0,
         prompt_bytes: int = 0,
         max_output_tokens: int | None = None,
+        identity: Identity | None = None,
     ) -> Retrieved:
         """The best chunks that fit beside a prompt of `prompt_bytes` and an answer, best first.
 
@@ -74,17 +76,19 @@ class Retriever:
         text = _shorten(query.strip())
         found, degraded = list[FoundChunk](), ""
         if text and room > 0 and is_workspace(workspace):
-            found, degraded = await self._search(text, workspace)
+            found, degraded = await self._search(text, workspace, identity)
         chunks = tuple(_fitting(found, room, self._settings))
         hits = tuple(Hit(chunk.document, chunk.index, chunk.score) for chunk in chunks)
         return Retrieved(Retrieval(workspace, hits, degraded, time.monotonic() - started), chunks)
 
-    async def _search(self, text: str, workspace: str) -> tuple[list[FoundChunk], str]:
+    async def _search(
+        self, text: str, workspace: str, identity: Identity | None
+    ) -> tuple[list[FoundChunk], str]:
         """What the search found, and the part that failed it."""
         part = "inference"
         try:
             async with asyncio.timeout(self._settings.retrieve_timeout_s):
-                embedded = await self._embedder.embed([text])
+                embedded = await self._embedder.embed([text], identity=identity)
                 part = "postgres"
                 # Twice the hits: some are too long for the room, some repeat another.
                 return await self._store.search(

@@ -109,11 +109,15 @@ class OpenAIChatClient:
         return [self.card(row) for row in rows if isinstance(row.get("id"), str)]
 
     async def embed(
-        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
+        self,
+        inputs: Sequence[Any],
+        model: str,
+        fields: Mapping[str, Any],
+        identity: Identity | None = None,
     ) -> dict[str, Any]:
         """`POST /embeddings` as it is: the backend's body.  Used for models that are not ours."""
         body = _encode({**fields, "model": model, "input": inputs, "encoding_format": "float"})
-        response = await self._post(self._target("/embeddings"), body, None)
+        response = await self._post(self._target("/embeddings"), body, identity)
         async with aclosing(response):
             with backend_errors(self.name):
                 raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)

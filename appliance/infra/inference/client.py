@@ -8,7 +8,7 @@ is up.
 import array
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from appliance.config.schema import InferenceConfig
 from appliance.domain.embeddings.ports import Embedded
 from appliance.domain.errors import ContextLengthExceeded, InvalidRequest, PartUnavailable
+from appliance.domain.identity import Identity
 from appliance.domain.vectorstore.ports import Vector
 from appliance.infra.http.client import HttpClient, Response, Target
 from appliance.infra.http.errors import ConnectFailed, HttpError, ReadTimeout
@@ -49,7 +50,9 @@ class InferenceClient:
         """What is stored beside the vectors: the role's `x-model` once it has answered."""
         return self._model
 
-    async def embed(self, texts: Sequence[str], *, truncate: bool = True) -> Embedded:
+    async def embed(
+        self, texts: Sequence[str], *, truncate: bool = True, identity: Identity | None = None
+    ) -> Embedded:
         """One unit-length vector of 256 for each text, in order; asks in batches, one after the
         other.
 
@@ -59,8 +62,9 @@ class InferenceClient:
         """
         vectors: list[Vector] = []
         input_tokens: int | None = 0
+        headers = _headers(identity)
         for batch in _batches(texts):
-            data, read = await self._post(_body(batch, truncate), len(batch))
+            data, read = await self._post(_body(batch, truncate), headers, len(batch))
             vectors += _rows(data)
             input_tokens = None if read is None or input_tokens is None else input_tokens + read
         return Embedded(vectors, self._model, input_tokens)
@@ -75,7 +79,9 @@ class InferenceClient:
         if response.status != 200:
             raise _unavailable(f"answered its readiness check with {response.status}")
 
-    async def _post(self, body: bytes, count: int) -> tuple[bytes, int | None]:
+    async def _post(
+        self, body: bytes, headers: Mapping[str, str], count: int
+    ) -> tuple[bytes, int | None]:
         """The float32 rows of one batch, and the tokens read where the role says so."""
         target = _known(self._embed_at)
         try:
@@ -83,7 +89,7 @@ class InferenceClient:
                 while True:
                     with _http_errors():
                         response = await self._http.send(
-                            "POST", target, _HEADERS, body, timeout_s=self._timeout_s
+                            "POST", target, headers, body, timeout_s=self._timeout_s
                         )
                         async with aclosing(response):
                             data = await response.read(_ANSWER_BYTES, self._timeout_s)
@@ -115,6 +121,13 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         chars += len(text)
     if begin < len(texts):
         yield texts[begin:]
+
+
+def _headers(identity: Identity | None) -> Mapping[str, str]:
+    if identity is None:
+        return _HEADERS
+    ids = {"x-correlation-id": identity.correlation_id, "x-request-id": identity.trace_id}
+    return _HEADERS | ids
 
 
 def _body(batch: Sequence[str], truncate: bool) -> bytes:

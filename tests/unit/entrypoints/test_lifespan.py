@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,13 +51,13 @@ async def test_keys_added_and_removed_count_while_it_runs(file: Path) -> None:
 async def test_a_gateway_with_keys_is_not_opened_by_losing_them(file: Path, what: str) -> None:
     keep(file, "one")
     watch = KeyWatch(file, every_s=EVERY_S)
+    lose: dict[str, Callable[[], object]] = {
+        "emptied": lambda: keep(file),
+        "deleted": file.unlink,
+        "broken": lambda: file.write_text("[[keys"),
+    }
     async with watch.watching():
-        if what == "emptied":
-            keep(file)
-        elif what == "deleted":
-            file.unlink()
-        else:
-            file.write_text("[[keys")
+        lose[what]()
         await changed()
         assert watch.ring().authenticate("one").name == "one"
 

@@ -6,12 +6,14 @@ from appliance.config.schema import KnowledgeConfig
 from appliance.domain.chat.knowledge import DEFAULT_OUTPUT_TOKENS, Augmenter
 from appliance.domain.conversation.message import Message
 from appliance.domain.conversation.request import ChatRequest, Extensions
+from appliance.domain.identity import Identity
 from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.candidate import Candidate, Plan
 from appliance.domain.vectorstore.ports import NewChunk
 from tests.fakes.embedder import WordEmbedder
 from tests.fakes.store import MemoryStore
 
+IDS = Identity("trace", "thread")
 FACT = "the gateway does use port 8080"
 
 
@@ -62,7 +64,7 @@ async def test_chunks_are_added_and_the_clients_messages_stay_as_they_are(
     augmenter: Augmenter,
 ) -> None:
     asked = request()
-    messages, found = await augmenter.augment(asked, plan("team"), 4096)
+    messages, found = await augmenter.augment(asked, plan("team"), 4096, IDS)
     assert [h.document for h in found.hits] == ["ports.md"]
     assert found.workspace == "team"
     assert any(FACT in m.text for m in messages)
@@ -75,16 +77,16 @@ async def test_a_part_that_is_down_leaves_the_messages_alone_and_is_named(
 ) -> None:
     asked = request()
     store.down = True
-    messages, found = await augmenter.augment(asked, plan(), 4096)
+    messages, found = await augmenter.augment(asked, plan(), 4096, IDS)
     assert (messages, found.hits, found.degraded) == (asked.messages, (), "postgres")
     embedder.down = True
-    messages, found = await augmenter.augment(asked, plan(), 4096)
+    messages, found = await augmenter.augment(asked, plan(), 4096, IDS)
     assert (messages, found.degraded) == (asked.messages, "inference")
 
 
 async def test_room_for_the_answer_and_the_prompt_is_kept_free(augmenter: Augmenter) -> None:
     async def hits(asked: ChatRequest, window: int) -> int:
-        return len((await augmenter.augment(asked, plan(), window))[1].hits)
+        return len((await augmenter.augment(asked, plan(), window, IDS))[1].hits)
 
     assert await hits(request(), 1024) == 1
     assert await hits(request(max_tokens=900), 1024) == 0
@@ -95,8 +97,8 @@ async def test_room_for_the_answer_and_the_prompt_is_kept_free(augmenter: Augmen
 
 async def test_a_window_nobody_knows_is_the_configured_one(augmenter: Augmenter) -> None:
     asked = request(max_tokens=4090)
-    assert (await augmenter.augment(asked, plan(), 0))[1].hits == ()
-    assert len((await augmenter.augment(asked, plan(), 32768))[1].hits) == 1
+    assert (await augmenter.augment(asked, plan(), 0, IDS))[1].hits == ()
+    assert len((await augmenter.augment(asked, plan(), 32768, IDS))[1].hits) == 1
 
 
 @pytest.mark.parametrize("odd", [0, -5, None, "many", 1.5])
@@ -104,4 +106,4 @@ async def test_an_output_limit_that_is_no_count_is_the_default(
     augmenter: Augmenter, odd: Any
 ) -> None:
     window = DEFAULT_OUTPUT_TOKENS + 500
-    assert len((await augmenter.augment(request(max_tokens=odd), plan(), window))[1].hits) == 1
+    assert len((await augmenter.augment(request(max_tokens=odd), plan(), window, IDS))[1].hits) == 1

@@ -47,14 +47,18 @@ GONE = BackendUnavailable("gone", backend="local")
 STATUS = {type(None): 499, BackendTimeout: 504, ModelNotFound: 404, BackendBusy: 429}
 
 
+PATIENT = ChatLimits(5.0, 10.0)
+ROOMY = SlotLimits(4, 4, 1.0)
+
+
 class Served:
     """A chat service over `backends`; the row `m` names the first, the others are its fallbacks."""
 
     def __init__(
         self,
         *backends: FakeBackend,
-        limits: ChatLimits = ChatLimits(5.0, 10.0),
-        slots: SlotLimits = SlotLimits(4, 4, 1.0),
+        limits: ChatLimits = PATIENT,
+        slots: SlotLimits = ROOMY,
         route: str = "",
         workspace: str = "",
         key: Key | None = None,
@@ -186,9 +190,8 @@ async def test_a_cancelled_exchange_aborts_its_backend_and_is_recorded_as_such(s
     local = backend([Delta(text="a"), 60.0, *said("b")])
     served = Served(local)
     asking = asyncio.ensure_future(served.ask(shape, served.turn()))
-    while not local.open:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.02)
+    assert local.open == 1
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

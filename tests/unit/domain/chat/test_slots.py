@@ -121,9 +121,8 @@ async def test_a_waiter_cancelled_in_the_moment_it_gets_the_slot_hands_it_on() -
     first, second, third = (Holder(of, log, n) for n in range(3))
     await settle()
     first.leave()
-    while of.queued == 2:  # until the slot is handed to the second, which has not run since
-        await asyncio.sleep(0)
-    assert not second.holds
+    await asyncio.sleep(0)  # the first runs and hands its slot to the second, which has not run
+    assert (first.task.done(), of.queued, second.holds) == (True, 1, False)
     second.task.cancel()
     await settle()
     assert second.task.cancelled()
@@ -131,6 +130,20 @@ async def test_a_waiter_cancelled_in_the_moment_it_gets_the_slot_hands_it_on() -
     third.leave()
     await third.task
     assert (of.in_flight, of.queued) == (0, 0)
+
+
+async def test_a_slot_passes_over_a_waiter_that_is_cancelled_and_has_not_run_yet() -> None:
+    of, log = slots(), list[int]()
+    first, second, third = (Holder(of, log, n) for n in range(3))
+    await settle()
+    first.leave()
+    second.task.cancel()
+    await settle()
+    assert first.task.exception() is None
+    assert (log, third.holds, of.in_flight, of.queued) == ([0, 2], True, 1, 0)
+    third.leave()
+    await third.task
+    assert of.in_flight == 0
 
 
 async def test_an_error_in_the_block_gives_the_slot_back() -> None:

@@ -37,7 +37,7 @@ class Remote(FakeBackend):
         self.sent: list[tuple[list[Any], str, dict[str, Any]]] = []
 
     async def embed(
-        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any]
+        self, inputs: Sequence[Any], model: str, fields: Mapping[str, Any], identity: object = None
     ) -> dict[str, Any]:
         self.sent.append((list(inputs), model, dict(fields)))
         if isinstance(self.body, Exception):

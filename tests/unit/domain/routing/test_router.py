@@ -189,6 +189,16 @@ async def test_fallbacks_follow_in_order_with_the_names_their_own_rows_say() -> 
     assert await routed.candidates("m") == [("a", "m-a"), ("b", "m-b"), ("c", "/m.gguf")]
 
 
+async def test_a_fallbacks_row_without_an_upstream_name_says_nothing_of_it() -> None:
+    routed = Routed(
+        {"a": [], "b": []},
+        ModelRow("m", "a", fallback=("b",)),
+        ModelRow("m", "b"),
+        ModelRow("m*", "b", upstream_model="m-b"),
+    )
+    assert await routed.candidates("m") == [("a", "m"), ("b", "m-b")]
+
+
 async def test_a_fallback_without_a_row_gets_the_same_name() -> None:
     routed = Routed({"a": [], "b": []}, ModelRow("m", "a", "m-a", fallback=("b",)))
     assert await routed.candidates("m") == [("a", "m-a"), ("b", "m")]
