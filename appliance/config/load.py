@@ -6,6 +6,7 @@ written out in a file is refused.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
 
 _LISTS = ("backends", "models")
+_PASSWORD = re.compile(r"password\s*=|://[^/@:]*:[^/@]+@")
 _SECRETS = (("backends", "api_key"), ("nats", "token"))
 
 
@@ -66,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: is not valid TOML: {exc}") from exc
-    resolved = _resolve_secrets(tables, path)
+    resolved = _resolve(tables, path)
     _convert(resolved, path)
     return resolved
 
@@ -97,32 +99,42 @@ def _explain(problem: str, tables: Mapping[str, Any]) -> str:
     return f"{' '.join(words)}: {text}" if words else text
 
 
-def _resolve_secrets(tables: dict[str, Any], path: Path) -> dict[str, Any]:
-    for table, key in _SECRETS:
-        found = tables.get(table)
-        for row in found if isinstance(found, list) else [found]:
-            if isinstance(row, dict) and row.get(key):
-                row[key] = _secret(row[key], f"{path}: [{table}] {key}", path.parent)
-    postgres = tables.get("postgres")
-    if isinstance(postgres, dict) and str(postgres.get("dsn", "")).startswith(("env:", "file:")):
-        postgres["dsn"] = _secret(postgres["dsn"], f"{path}: [postgres] dsn", path.parent)
+def _resolve(tables: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Every `env:` and `file:` value becomes what it names; secrets may be written no other way."""
+    for table, content in tables.items():
+        for row in content if isinstance(content, list) else [content]:
+            if isinstance(row, dict):
+                _resolve_row(row, table, path)
+    if isinstance(gateway := tables.get("gateway"), dict) and gateway.get("keys_file"):
+        gateway["keys_file"] = str(path.parent / Path(gateway["keys_file"]).expanduser())
     return tables
 
 
-def _secret(value: Any, where: str, folder: Path) -> str:
-    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+def _resolve_row(row: dict[str, Any], table: str, path: Path) -> None:
+    for key, value in row.items():
+        where = f"{path}: [{table}] {key}"
+        if isinstance(value, str) and value.startswith(("env:", "file:")):
+            row[key] = _named(value, where, path.parent)
+        elif value and ((table, key) in _SECRETS or _has_password(key, value)):
+            raise ConfigError(
+                f'{where}: write "env:NAME" or "file:PATH"; a secret does not belong in this file'
+            )
+
+
+def _has_password(key: str, value: Any) -> bool:
+    return key == "dsn" and isinstance(value, str) and bool(_PASSWORD.search(value))
+
+
+def _named(value: str, where: str, folder: Path) -> str:
+    kind, _, name = value.partition(":")
     if kind == "env":
         if not os.environ.get(name):
             raise ConfigError(f"{where}: the environment has no {name}")
         return os.environ[name]
-    if kind == "file":
-        try:
-            return (folder / Path(name).expanduser()).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"{where}: {name} cannot be read: {exc}") from exc
-    raise ConfigError(
-        f'{where}: write "env:NAME" or "file:PATH"; a secret does not belong in this file'
-    )
+    try:
+        return (folder / Path(name).expanduser()).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{where}: {name} cannot be read: {exc}") from exc
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

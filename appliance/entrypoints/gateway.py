@@ -29,7 +29,7 @@ from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.candidate import ModelRow
 from appliance.domain.routing.directory import ModelDirectory
 from appliance.domain.routing.router import Router
-from appliance.entrypoints.lifespan import KeyWatch
+from appliance.entrypoints.lifespan import KeyWatch, beside
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.readiness import Check, Readiness
 from appliance.entrypoints.serve import serve, split_listen
@@ -53,7 +53,7 @@ def run(options: RunOptions) -> None:
     """Serve until told to stop.  Raises ConfigError when it must not or cannot start."""
     config = options.config
     listen = options.listen or config.gateway.listen
-    keys = KeyWatch(keys_file(config, options.state or default_state()))
+    keys = _keys(config, options.state)
     if not options.insecure:
         _require_keys(listen, keys.ring(), options.state)
     configure("gateway", config.log.level)
@@ -109,13 +109,15 @@ def create(
     )
     services = Services(
         chat=chat,
-        embeddings=EmbeddingService(adapters.inference, router, backends, slots),
+        embeddings=EmbeddingService(
+            adapters.inference, router, backends, slots, total_s=config.gateway.total_timeout_s
+        ),
         names=router.names,
         ready=Readiness(list(backends), directory, _checks(config, adapters)).report,
         metrics=metrics.render,
     )
     app = build_app(SURFACES, services, _http_settings(config, keys))
-    return app, _lifespan(config, adapters, keys)
+    return app, _lifespan(config, adapters, keys, directory)
 
 
 def _adapters(config: Config, spool_dir: Path) -> Adapters:
@@ -176,7 +178,9 @@ def _identify(source: random.Random, correlation: str | None, request_id: str | 
 
 
 @asynccontextmanager
-async def _lifespan(config: Config, adapters: Adapters, keys: KeyWatch) -> AsyncIterator[None]:
+async def _lifespan(
+    config: Config, adapters: Adapters, keys: KeyWatch, directory: ModelDirectory
+) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(adapters.http.aclose)
         await stack.enter_async_context(adapters.postgres)
@@ -184,6 +188,8 @@ async def _lifespan(config: Config, adapters: Adapters, keys: KeyWatch) -> Async
         if config.nats.url:
             await stack.enter_async_context(adapters.shipper)
         await stack.enter_async_context(keys.watching())
+        # The first request need not wait to learn what the backends list.
+        await stack.enter_async_context(beside(directory.refresh()))
         yield
 
 
@@ -244,6 +250,14 @@ def _spool_dir(config: Config, state: Path | None) -> Path:
     if config.spool.dir:
         return Path(config.spool.dir).expanduser()
     return (state or default_state()) / "spool"
+
+
+def _keys(config: Config, state: Path | None) -> KeyWatch:
+    named = config.gateway.keys_file
+    path = keys_file(config, state or default_state())
+    if named and path is not None and not path.exists():
+        raise ConfigError(f"[gateway] keys_file: {path} does not exist: `appliance keys new NAME`")
+    return KeyWatch(path)
 
 
 def _require_keys(listen: str, keys: KeyRing, state: Path | None) -> None:

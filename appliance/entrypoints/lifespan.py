@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from appliance.config.keys import key_ring, read_keys
 from appliance.domain.access.keys import KeyRing
@@ -12,6 +13,18 @@ from appliance.domain.errors import ConfigError
 
 CHECK_EVERY_S = 2.0
 _log = logging.getLogger("appliance.gateway")
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` beside the block, and end it with the block."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 class KeyWatch:
@@ -30,13 +43,8 @@ class KeyWatch:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Re-read the file when it changes, for the time of the block."""
-        watcher = asyncio.ensure_future(self._watch())
-        try:
+        async with beside(self._watch()):
             yield
-        finally:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
 
     async def _watch(self) -> None:
         while True:

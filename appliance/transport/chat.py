@@ -81,6 +81,7 @@ class ChatResource:
         stream = AnswerStream(
             self._service, turn, encoder, self._timing, on_end=lambda: _note(context, turn)
         )
+        context.cleanup = stream.close
         await stream.open()
         _describe(resp, context, turn)
         encoder.named(turn.plan.selected if turn.plan else "")

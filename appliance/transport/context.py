@@ -1,6 +1,6 @@
 """What the middleware knows of a request, shared through the ASGI scope."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class RequestContext:
     key: Key | None = None
     status: int = 0
     last_send: float = 0.0
+    cleanup: Callable[[], Awaitable[None]] | None = None  # what must end with the request
     on_body_read: Callable[[], None] = _nothing  # the disconnect watch starts here
     fields: dict[str, Any] = field(default_factory=dict)
     extra_headers: list[tuple[bytes, bytes]] = field(default_factory=list)

@@ -41,6 +41,9 @@ class DisconnectMiddleware:
         finally:
             self._watches.discard(watch)
             watch.stop()
+            # Falcon closes a stream only once its headers are out; a hang-up may come before.
+            if (cleanup := context_of(scope).cleanup) is not None:
+                await cleanup()
 
     async def drain(self, within_s: float) -> None:
         """Let open requests finish for `within_s`, then end those that are left."""

@@ -182,6 +182,7 @@ class ChatService:
                 return
             except BackendError as exc:
                 await attempts.after(exc, content_seen=turn.content_seen)
+                turn.forget_attempt()
             except ApplianceError as exc:
                 attempts.note_failure(exc)
                 raise

@@ -69,6 +69,11 @@ class Turn:
         if delta.model:
             self.response_model = delta.model
 
+    def forget_attempt(self) -> None:
+        """Another backend takes over: what the last one told before any content is void."""
+        self.usage = None
+        self.response_model = ""
+
     def observe_answer(self, answer: Answer) -> None:
         """Take over a whole answer."""
         self.content_seen = True
@@ -103,6 +108,11 @@ class Turn:
         known = (n for n, call in self.tool_calls.items() if call["id"] == call_id)
         return next(known, max(self.tool_calls, default=-1) + 1)
 
+    def _settled_finish_reason(self) -> str | None:
+        """Many local backends say stop where they called a tool."""
+        called = self.tool_calls and self.finish_reason == "stop"
+        return "tool_calls" if called else self.finish_reason
+
     def exchange(self, status: Status, http_status: int, error: Exception | None) -> Exchange:
         """The record of this turn as it stands now."""
         request, plan = self.request, self.plan
@@ -128,7 +138,7 @@ class Turn:
             params=request.params,
             answer="".join(self.text),
             tool_calls=tuple(self.tool_calls[n] for n in sorted(self.tool_calls)),
-            finish_reason=self.finish_reason,
+            finish_reason=self._settled_finish_reason(),
             input_tokens=self.usage.input_tokens if self.usage else None,
             output_tokens=self.usage.output_tokens if self.usage else None,
             duration_s=self.monotonic() - self.started,

@@ -1,6 +1,7 @@
 """Embeddings for callers: our own model through the inference role, others through their
 backend."""
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, Protocol
 
 from appliance.domain.chat.slots import Slots
 from appliance.domain.embeddings.ports import Embedded, Embedder
-from appliance.domain.errors import BackendProtocolError, InvalidRequest
+from appliance.domain.errors import BackendProtocolError, BackendTimeout, InvalidRequest
 from appliance.domain.identity import Identity
 from appliance.domain.routing.router import AUTO, Router
 from appliance.domain.vectorstore.ports import Vector
@@ -50,18 +51,27 @@ class EmbeddingService:
         router: Router,
         backends: Mapping[str, EmbeddingBackend],
         slots: Mapping[str, Slots],
+        *,
+        total_s: float,
     ) -> None:
         self._embedder = embedder
         self._router = router
         self._backends = backends
         self._slots = slots
+        self._total_s = total_s
 
     async def embed(self, request: EmbeddingRequest, identity: Identity | None = None) -> Embedded:
         """Raises InvalidRequest, ContextLengthExceeded, ModelNotFound, PartUnavailable,
         BackendError."""
         if request.model in (*AUTO, MODEL):
             return await self._ours(request, identity)
-        return await self._theirs(request, identity)
+        try:
+            async with asyncio.timeout(self._total_s):
+                return await self._theirs(request, identity)
+        except TimeoutError:
+            raise BackendTimeout(
+                f"no embeddings within {self._total_s:g} s", backend=request.model
+            ) from None
 
     async def _ours(self, request: EmbeddingRequest, identity: Identity | None) -> Embedded:
         wanted = request.dimensions

@@ -29,6 +29,7 @@ class ModelDirectory:
         self._ttl_s = ttl_s
         self._clock = clock
         self._listings: dict[str, _Listing] = {}
+        self.version = 0  # counts the listings taken in
         self._locks = {name: asyncio.Lock() for name in backends}
 
     async def cards(self, backend: str) -> list[ModelCard]:
@@ -57,6 +58,7 @@ class ModelDirectory:
             listing = self._listings.get(backend)
             if listing is None or self._clock() >= listing.expires_at:
                 listing = self._listings[backend] = await self._probe(backend, listing)
+                self.version += 1
             return listing
 
     async def _probe(self, backend: str, last: _Listing | None) -> _Listing:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from appliance.domain.chat.ports import ModelCard
-from appliance.domain.errors import ModelNotFound
+from appliance.domain.errors import BackendUnavailable, ModelNotFound
 from appliance.domain.routing.candidate import Candidate, ModelRow, Plan
 from appliance.domain.routing.directory import ModelDirectory
 
 AUTO = ("", "auto")
+KEPT_PLANS = 1024
 _GLOB = frozenset("*?[")
 
 
@@ -43,15 +44,16 @@ class Router:
         self._described = [row for row in rows if not row.backend or row.context_window]
         self._directory = directory
         self._default = default_backend
+        self._planned: dict[str, Plan] = {}
+        self._planned_at = 0
 
     async def plan(self, model: str) -> Plan:
         """Where `model` may go.  Raises ModelNotFound when no configured backend serves it."""
         if model in AUTO and model not in self._exact:
             return await self._default_plan(model)
-        if row := self._exact.get(model):
-            return self._row_plan(model, row, f"name {row.match}")
-        if row := next((r for r in self._patterns if fnmatchcase(model, r.match)), None):
-            return self._row_plan(model, row, f"pattern {row.match}")
+        if plan := self._by_row(model):
+            return plan
+        await self._directory.refresh()
         for backend in self._listing_order():
             for card in await self._directory.cards(backend):
                 if model in (card.name, card.upstream):
@@ -62,6 +64,22 @@ class Router:
             param="model",
             code="model_not_found",
         )
+
+    def _by_row(self, model: str) -> Plan | None:
+        """The plan of the row that `model` is or matches; kept until a backend lists anew."""
+        if self._planned_at != self._directory.version or len(self._planned) >= KEPT_PLANS:
+            self._planned.clear()
+            self._planned_at = self._directory.version
+        if (plan := self._planned.get(model)) is not None:
+            return plan
+        row, why = self._exact.get(model), "name"
+        if row is None:
+            row = next((r for r in self._patterns if fnmatchcase(model, r.match)), None)
+            why = "pattern"
+        if row is None:
+            return None
+        plan = self._planned[model] = self._row_plan(model, row, f"{why} {row.match}")
+        return plan
 
     async def names(self) -> list[tuple[str, str]]:
         """(name, backend) of everything a client may ask for by name: rows first, then what
@@ -102,8 +120,11 @@ class Router:
             return self._row_plan(row.match, row, why)
         cards = await self._directory.cards(self._default)
         if not cards:
-            # A server that lists nothing may still answer to any name (llama.cpp does).
-            return Plan("auto", (Candidate(self._default, "auto"),), why)
+            problem = await self._directory.problem(self._default)
+            raise BackendUnavailable(
+                problem or f"backend {self._default} lists no model: name one",
+                backend=self._default,
+            )
         return self._card_plan(self._default, cards[0], why)
 
     def _row_plan(self, model: str, row: ModelRow, reason: str) -> Plan:

@@ -2,8 +2,6 @@
 error tree."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -12,6 +10,7 @@ import msgspec
 
 from appliance.domain.errors import (
     ApplianceError,
+    BackendError,
     BackendProtocolError,
     BackendRefused,
     BackendTimeout,
@@ -32,17 +31,31 @@ _CONTEXT_WORDS = re.compile(
 )
 
 
-@contextmanager
-def backend_errors(backend: str) -> Iterator[None]:
-    """Translate what the HTTP client raises."""
-    try:
-        yield
-    except (http.ConnectFailed, http.ConnectTimeout, http.ClosedEarly) as exc:
-        raise BackendUnavailable(f"backend {backend}: {exc}", backend=backend) from exc
-    except http.ReadTimeout as exc:
-        raise BackendTimeout(f"backend {backend}: {exc}", backend=backend) from exc
-    except (http.HttpError, SseEventTooLarge) as exc:
-        raise BackendProtocolError(f"backend {backend}: {exc}", backend=backend) from exc
+class BackendErrors:
+    """A context that translates what the HTTP client raises; made once a backend, entered often.
+
+    A class and not a generator: it is entered twice a request.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(exc, http.HttpError | SseEventTooLarge):
+            raise self._translated(exc) from exc
+
+    def _translated(self, exc: Exception) -> BackendError:
+        text = f"backend {self._backend}: {exc}"
+        if isinstance(exc, http.ConnectFailed | http.ClosedEarly):
+            return BackendUnavailable(text, backend=self._backend)
+        if isinstance(exc, http.ReadTimeout):
+            return BackendTimeout(text, backend=self._backend)
+        return BackendProtocolError(text, backend=self._backend)
 
 
 def refused(backend: str, response: Response, raw: bytes) -> ApplianceError:

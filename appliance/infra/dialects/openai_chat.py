@@ -4,6 +4,7 @@ The kinds in infra/backends/ subclass it with only what differs.  Translates eve
 BackendError tree at this edge.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from pathlib import PurePosixPath
@@ -18,7 +19,7 @@ from appliance.domain.conversation.stream import Answer, Delta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.errors import BackendProtocolError
 from appliance.domain.identity import Identity
-from appliance.infra.dialects.failures import backend_errors, in_band_error, refused
+from appliance.infra.dialects.failures import BackendErrors, in_band_error, refused
 from appliance.infra.http.client import HttpClient, Response
 from appliance.infra.http.errors import HttpError
 from appliance.infra.http.sse import SseDecoder
@@ -41,6 +42,7 @@ class OpenAIChatClient:
     def __init__(self, config: BackendConfig, http: HttpClient) -> None:
         self.config = config
         self._http = http
+        self._errors = BackendErrors(config.name)
         self._chat = self._target("/chat/completions")
         self._models = self._target("/models")
         self._headers = [("Content-Type", "application/json")]
@@ -56,7 +58,7 @@ class OpenAIChatClient:
         """See ChatBackend.complete."""
         response = await self._post(self._chat, self._body(request, model, stream=False), identity)
         async with aclosing(response):
-            with backend_errors(self.name):
+            with self._errors:
                 raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)
         return self._answer(self._object(raw))
 
@@ -74,14 +76,15 @@ class OpenAIChatClient:
                     backend=self.name,
                 )
             decoder = SseDecoder()
-            finished = False
-            with backend_errors(self.name):
+            answered = finished = False
+            with self._errors:
                 async for chunk in response.chunks(self.config.read_timeout_s):
                     for data in decoder.feed(chunk):
-                        if data == b"[DONE]":
+                        if data == b"[DONE]" and answered:
                             await _read_tail(response)
                             return
                         delta = self._delta(data)
+                        answered = True
                         finished = finished or delta.finish_reason is not None
                         yield delta
             if not finished:
@@ -92,7 +95,7 @@ class OpenAIChatClient:
 
     async def models(self) -> list[ModelCard]:
         """See ChatBackend.models."""
-        with backend_errors(self.name):
+        with self._errors:
             response = await self._http.send(
                 "GET",
                 self._models,
@@ -119,7 +122,7 @@ class OpenAIChatClient:
         body = _encode({**fields, "model": model, "input": inputs, "encoding_format": "float"})
         response = await self._post(self._target("/embeddings"), body, identity)
         async with aclosing(response):
-            with backend_errors(self.name):
+            with self._errors:
                 raw = await response.read(MAX_ANSWER_BYTES, self.config.read_timeout_s)
         return self._object(raw)
 
@@ -151,7 +154,7 @@ class OpenAIChatClient:
                 ("X-Correlation-ID", identity.correlation_id),
                 ("X-Request-ID", identity.trace_id),
             ]
-        with backend_errors(self.name):
+        with self._errors:
             response = await self._http.send(
                 "POST",
                 target,
@@ -255,9 +258,10 @@ def public_name(model: str) -> str:
 async def _read_tail(response: Response) -> None:
     """Past [DONE] only the end of the body is due: read it, and the connection can be used
     again."""
-    with suppress(HttpError):
-        async for _ in response.chunks(TAIL_TIMEOUT_S):
-            pass
+    with suppress(HttpError, TimeoutError):
+        async with asyncio.timeout(TAIL_TIMEOUT_S):
+            async for _ in response.chunks(TAIL_TIMEOUT_S):
+                pass
 
 
 def _usage(usage: Any) -> Usage | None:

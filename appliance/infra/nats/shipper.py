@@ -152,11 +152,14 @@ class Shipper:
             limit = f"max_payload of the NATS server is {client.max_payload} bytes"
             await self._spool.poison(ticket, f"larger than one message may be: {limit}")
             return
-        if not flights:
+        if not ticket.waiting:
             self._spool.acked(ticket)
         for flight in flights:
-            self._window.add(flight)
-            await self._send(client, flight)
+            if flight.awaited:
+                self._window.add(flight)
+                await self._send(client, flight)
+            else:
+                await client.publish(flight.subject, flight.payload, headers=flight.headers)
 
     async def _send_due(self, client: Client) -> None:
         """Send again what was refused, or not acked for too long."""
@@ -169,7 +172,7 @@ class Shipper:
             flight.subject,
             flight.payload,
             reply=f"{self._inbox}{flight.number}",
-            headers={"Nats-Msg-Id": flight.event_id},
+            headers=flight.headers,
         )
 
     async def _resend(self) -> None:
@@ -222,6 +225,9 @@ class Shipper:
 
 def _flights(ticket: Ticket) -> list[Flight]:
     """Raises msgspec.DecodeError when the record is not an exchange."""
-    events = list(events_of(ticket.exchange()))
-    ticket.waiting = len(events)
-    return [Flight(ticket, event.subject, event.event_id, _encode(event.body)) for event in events]
+    flights = [
+        Flight(ticket, event.subject, event.event_id, _encode(event.body))
+        for event in events_of(ticket.exchange())
+    ]
+    ticket.waiting = sum(flight.awaited for flight in flights)
+    return flights

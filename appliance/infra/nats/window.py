@@ -38,12 +38,18 @@ class Flight:
     """One message under way; `due` is the loop time at which it is sent again, `tries` counts
     sends."""
 
-    __slots__ = ("due", "event_id", "number", "payload", "subject", "ticket", "tries")
+    __slots__ = (
+        "awaited", "due", "event_id", "headers", "number", "payload", "subject", "ticket", "tries",
+    )  # fmt: skip
 
     def __init__(self, ticket: Ticket, subject: str, event_id: str, payload: bytes) -> None:
         self.ticket = ticket
         self.subject = subject
         self.event_id = event_id
+        self.headers = {"Nats-Msg-Id": event_id}
+        # Kept means in PIPELINE.  Measures are sent once beside it: awaiting an ack for each costs
+        # as much as the event does, and a stream of them that is full must not hold events back.
+        self.awaited = subject.startswith("pipeline.")
         self.payload = payload
         self.number = ""
         self.due = 0.0

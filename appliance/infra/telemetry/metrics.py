@@ -12,8 +12,9 @@ from appliance.domain.events.exchange import Exchange
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _TOKENS = (1, 16, 64, 256, 1024, 4096, 16384, 65536, 262144)
-# A name a client made up must not become a time series of its own.
-UNKNOWN_MODEL = "unknown"
+# A pattern serves any name: what clients make up must not become time series without end.
+MAX_MODELS = 100
+OTHER_MODEL = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,12 @@ class GatewayMetrics:
             registry=self._registry,
         )
         self._registry.register(_Gauges(gauges))
+        self._models: set[str] = set()
         self._series: dict[tuple[str, str, str], _Series] = {}
 
     def keep(self, exchange: Exchange) -> bool:
         """Count one exchange."""
-        model = exchange.selected_model or UNKNOWN_MODEL
+        model = self._label(exchange.selected_model)
         series = self._of((model, exchange.backend, exchange.route))
         self._exchanges.labels(model, exchange.backend, exchange.route, exchange.status).inc()
         series.duration.observe(exchange.duration_s)
@@ -77,6 +79,14 @@ class GatewayMetrics:
         if exchange.output_tokens is not None:
             series.output_tokens.observe(exchange.output_tokens)
         return True
+
+    def _label(self, model: str) -> str:
+        if model in self._models:
+            return model
+        if not model or len(self._models) >= MAX_MODELS:
+            return OTHER_MODEL
+        self._models.add(model)
+        return model
 
     def _of(self, labels: tuple[str, str, str]) -> "_Series":
         """Looking a child up by labels costs more than counting: keep them."""

@@ -53,7 +53,7 @@ def served(body: Any = None) -> tuple[EmbeddingService, WordEmbedder, Remote, Sl
     router = Router(rows, ["remote"], directory, default_backend="remote")
     slots = Slots("remote", SlotLimits(1, 0, 1.0))
     return (
-        EmbeddingService(embedder, router, {"remote": remote}, {"remote": slots}),
+        EmbeddingService(embedder, router, {"remote": remote}, {"remote": slots}, total_s=5.0),
         embedder,
         remote,
         slots,

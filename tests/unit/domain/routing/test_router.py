@@ -143,11 +143,19 @@ async def test_no_name_and_no_row_is_the_first_model_the_default_backend_lists(m
     assert (plan.selected, plan.candidates) == ("first", (Candidate("b", "first"),))
 
 
-@pytest.mark.parametrize("listed", [[], DOWN], ids=["lists nothing", "down"])
-async def test_no_name_still_goes_to_a_default_backend_that_lists_nothing(
-    listed: list[str] | Exception,
+@pytest.mark.parametrize(("listed", "told"), [([], "lists no model"), (DOWN, "refused")])
+async def test_no_name_and_a_default_backend_that_lists_nothing_is_told(
+    listed: list[str] | Exception, told: str
 ) -> None:
-    assert await Routed({"a": listed}).candidates("auto") == [("a", "auto")]
+    with pytest.raises(BackendUnavailable, match=told):
+        await Routed({"a": listed}).plan("auto")
+
+
+async def test_a_plan_is_made_anew_when_a_backend_lists_anew() -> None:
+    routed = Routed({"a": [ModelCard("m", "/models/m.gguf")]}, ModelRow("m", "a"))
+    assert await routed.candidates("m") == [("a", "m")], "nothing was listed yet"
+    await routed.directory.refresh()
+    assert await routed.candidates("m") == [("a", "/models/m.gguf")]
 
 
 async def test_no_name_and_no_default_backend_is_not_found() -> None:

@@ -14,7 +14,7 @@ from appliance.domain.errors import (
     BackendUnavailable,
     ContextLengthExceeded,
 )
-from appliance.infra.dialects.failures import backend_errors, in_band_error, refused
+from appliance.infra.dialects.failures import BackendErrors, in_band_error, refused
 from appliance.infra.http import errors as http
 from appliance.infra.http.sse import SseEventTooLarge
 from appliance.presentation.errors import view
@@ -54,7 +54,7 @@ def told(status: int, error: Any = None, **headers: str) -> Any:
 def test_what_the_client_raises_is_told_in_our_words(
     raised: Exception, becomes: type[BackendTimeout]
 ) -> None:
-    with pytest.raises(becomes) as error, backend_errors("local"):
+    with pytest.raises(becomes) as error, BackendErrors("local"):
         raise raised
     assert type(error.value) is becomes
     assert error.value.backend == "local"
@@ -64,7 +64,7 @@ def test_what_the_client_raises_is_told_in_our_words(
 
 def test_other_errors_pass_as_they_are() -> None:
     for other in (KeyError("x"), ContextLengthExceeded("long")):
-        with pytest.raises(type(other)) as error, backend_errors("local"):
+        with pytest.raises(type(other)) as error, BackendErrors("local"):
             raise other
         assert error.value is other
 

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from appliance.infra.telemetry.metrics import UNKNOWN_MODEL, GatewayMetrics
+from appliance.infra.telemetry.metrics import OTHER_MODEL, GatewayMetrics
 from tests.fakes.exchanges import exchange
 
 
@@ -68,7 +68,7 @@ def test_a_name_a_client_made_up_is_no_series_of_its_own(metrics: GatewayMetrics
         )
     text = metrics.render().decode()
     assert "made-up" not in text
-    assert f'gen_ai_request_model="{UNKNOWN_MODEL}"' in text
+    assert f'gen_ai_request_model="{OTHER_MODEL}"' in text
 
 
 def test_gauges_are_read_at_each_scrape(
