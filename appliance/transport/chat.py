@@ -52,7 +52,7 @@ class ChatResource:
             else:
                 await self._once(resp, context, turn, encoder)
         except ApplianceError as exc:
-            _describe(resp, context, turn)
+            _describe(context, turn)
             put_error(resp, view(exc), self._surface.error)
         except BaseException:
             _note(context, turn)
@@ -66,7 +66,7 @@ class ChatResource:
         encoder: Encoder,
     ) -> None:
         answer = await self._service.once(turn)
-        _describe(resp, context, turn)
+        _describe(context, turn)
         encoder.named(turn.plan.selected if turn.plan else "")
         resp.content_type = "application/json"
         resp.data = encoder.once(answer, sources_of(turn))
@@ -83,7 +83,7 @@ class ChatResource:
         )
         context.cleanup = stream.close
         await stream.open()
-        _describe(resp, context, turn)
+        _describe(context, turn)
         encoder.named(turn.plan.selected if turn.plan else "")
         resp.content_type = self._surface.stream_type
         resp.set_headers([("cache-control", "no-cache"), ("x-accel-buffering", "no")])
@@ -91,7 +91,7 @@ class ChatResource:
         resp.stream = cast(AsyncIterator[bytes], stream)
 
 
-def _describe(resp: falcon.asgi.Response, context: RequestContext, turn: Turn) -> None:
+def _describe(context: RequestContext, turn: Turn) -> None:
     """What was done, in headers; and in the access log."""
     _note(context, turn)
     plan = turn.plan
@@ -108,8 +108,9 @@ def _describe(resp: falcon.asgi.Response, context: RequestContext, turn: Turn) -
         found = turn.retrieval
         headers["x-rag"] = f"degraded:{found.degraded}" if found.degraded else str(len(found.hits))
         headers["x-rag-sources"] = _sources_header(found.hits)
-    for name, value in headers.items():
-        resp.set_header(name, _header_safe(value))
+    context.extra_headers += [
+        (name.encode(), _header_safe(value).encode()) for name, value in headers.items()
+    ]
 
 
 def _sources_header(hits: Any) -> str:

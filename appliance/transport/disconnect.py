@@ -6,12 +6,13 @@ it awaits (the upstream's first byte, a slot in a queue, the next chunk) ends at
 """
 
 import asyncio
+from functools import partial
 
 from appliance.domain.errors import PartUnavailable
 from appliance.transport.context import context_of
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
-# An answer that is out within this time needs no watch: a timer costs a tenth of the task.
+# An answer that is out within this time needs no watch, which costs more than decoding it did.
 GRACE_S = 0.01
 
 
@@ -21,13 +22,15 @@ class DisconnectMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._watches: set[_Watch] = set()
+        self._young: list[_Watch] = []  # their bodies have been read since the last tick
+        self._ticking = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         watch = _Watch(receive)
-        context_of(scope).on_body_read = watch.start
+        context_of(scope).on_body_read = partial(self._body_read, watch)
         self._watches.add(watch)
         try:
             await self._app(scope, receive, send)
@@ -45,6 +48,19 @@ class DisconnectMiddleware:
             if (cleanup := context_of(scope).cleanup) is not None:
                 await cleanup()
 
+    def _body_read(self, watch: "_Watch") -> None:
+        """From here `receive()` is the watch's alone.  One timer serves all who are young."""
+        self._young.append(watch)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(GRACE_S, self._tick)
+
+    def _tick(self) -> None:
+        young, self._young, self._ticking = self._young, [], False
+        for watch in young:
+            if watch in self._watches:
+                watch.start()
+
     async def drain(self, within_s: float) -> None:
         """Let open requests finish for `within_s`, then end those that are left."""
         open_tasks = {watch.task for watch in self._watches}
@@ -55,7 +71,7 @@ class DisconnectMiddleware:
 
 
 class _Watch:
-    """Waits for the hang-up in a task of its own, from `GRACE_S` after the body has been read."""
+    """Waits for the hang-up of one request, in a task of its own."""
 
     def __init__(self, receive: Receive) -> None:
         current = asyncio.current_task()
@@ -64,13 +80,12 @@ class _Watch:
         self.ended = False
         self.client_left = False
         self._receive = receive
-        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """The body has been read: `receive()` is ours alone from here."""
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(GRACE_S, self._watch)
+        """Watch from now on."""
+        # Owned: stop() cancels it in the middleware's finally.
+        self._watcher = asyncio.get_running_loop().create_task(self._wait())
 
     def end(self) -> None:
         """Cancel the request."""
@@ -79,14 +94,8 @@ class _Watch:
 
     def stop(self) -> None:
         """Nothing is left to watch."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-
-    def _watch(self) -> None:
-        # Owned: stop() cancels it in the middleware's finally.
-        self._watcher = self._loop.create_task(self._wait())
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -7,13 +7,13 @@ cancelled exchange
 is recorded in `finally`.  Knows no HTTP, no wire, no clock of its own.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from appliance.domain.chat.attempts import Attempts, RetryPolicy
 from appliance.domain.chat.knowledge import Augmenter
+from appliance.domain.chat.limit import TimeLimit
 from appliance.domain.chat.ports import ChatBackend
 from appliance.domain.chat.slots import Slots
 from appliance.domain.chat.turn import Caller, Turn
@@ -93,7 +93,8 @@ class ChatService:
     async def once(self, turn: Turn) -> Answer:
         """The whole answer; recorded before it is returned.  Raises the error tree."""
         try:
-            answer = await self._bounded(turn)
+            with TimeLimit(self.limits.total_s, lambda: self.expired(turn)):
+                answer = await self._once(turn)
             turn.observe_answer(answer)
             self._record(turn, "finished", None)
             return answer
@@ -105,8 +106,7 @@ class ChatService:
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
         """Deltas from the first one with content on; recorded before it ends.  The caller bounds
-        its time
-        (`limits`) and closes it, which aborts the upstream request."""
+        its time (`limits`) and closes it, which aborts the upstream request."""
         try:
             async with aclosing(self._stream(turn)) as deltas:
                 async for delta in deltas:
@@ -136,13 +136,6 @@ class ChatService:
         """Record a streamed exchange that its caller gave up on; without effect once it is
         recorded."""
         self._record(turn, "failed", error)
-
-    async def _bounded(self, turn: Turn) -> Answer:
-        try:
-            async with asyncio.timeout(self.limits.total_s):
-                return await self._once(turn)
-        except TimeoutError:
-            raise self.expired(turn) from None
 
     async def _once(self, turn: Turn) -> Answer:
         request, attempts = await self._prepare(turn)
