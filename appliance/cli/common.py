@@ -8,14 +8,15 @@ from appliance.config.parts import parts_file
 from appliance.config.schema import Config
 
 
-def add_target(parser: argparse.ArgumentParser) -> None:
-    """`--state DIR` and `--config FILE`: which appliance a command talks to."""
-    parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="state folder of a running `appliance up`"
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="configuration file of this host"
-    )
+def add_target(parser: argparse.ArgumentParser, *, below: bool = False) -> None:
+    """`--state DIR` and `--config FILE`: which appliance a command talks to.
+
+    `below`: on an action of a command that has them too; what is not given there is left alone.
+    """
+    default = argparse.SUPPRESS if below else None
+    add = parser.add_argument
+    add("--state", type=Path, metavar="DIR", default=default, help="state folder of `appliance up`")
+    add("--config", type=Path, metavar="FILE", default=default, help="configuration of this host")
 
 
 def target_config(arguments: argparse.Namespace) -> Config:

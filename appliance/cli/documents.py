@@ -15,6 +15,7 @@ HELP = "list the ingested documents, or remove some"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """list [--json] and remove NAME…, each with --workspace, --state, --config."""
+    add_target(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what is stored, by workspace and name")
     listing.add_argument("--workspace", metavar="W", help="default: all")
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     removing.add_argument("names", nargs="+", metavar="NAME")
     removing.add_argument("--workspace", metavar="W", help="default: the configured workspace")
     for action in (listing, removing):
-        add_target(action)
+        add_target(action, below=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

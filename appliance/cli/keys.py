@@ -26,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "--workspace", action="append", default=[], metavar="W", help="may read only these"
     )
-    actions.add_parser("list", help="names and workspaces")
+    listing = actions.add_parser("list", help="names and workspaces")
     remove = actions.add_parser("remove", help="forget a key")
     remove.add_argument("name")
+    for action in (new, listing, remove):
+        add_target(action, below=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -263,6 +263,21 @@ def test_a_failed_and_a_cancelled_exchange_are_in_the_history_only(
         )
 
 
+def test_documents_and_keys_take_the_state_before_and_after_the_action(
+    appliance: Appliance, library: Path
+) -> None:
+    state = str(appliance.state)
+    for words in (
+        ("documents", "list"),
+        ("documents", "list", "--state", state),
+        ("keys", "list"),
+        ("keys", "list", "--state", state),
+    ):
+        done = appliance.command(*words)
+        assert done.returncode == 0, done.stderr
+        assert ("places/ormel.md" in done.stdout) == (words[0] == "documents")
+
+
 def test_ask_answers_on_the_terminal(appliance: Appliance, library: Path) -> None:
     done = appliance.command("ask", "Who painted the lighthouse of Ormel?", "--route", "rag")
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ import pytest
 
 from appliance.config.schema import InferenceConfig
 from appliance.domain.errors import ContextLengthExceeded, InvalidRequest, PartUnavailable
+from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
 from appliance.infra.onnx.spec import DIMENSIONS, VECTOR_MODEL
@@ -41,12 +42,16 @@ def failure(status: int, error: str, error_type: str) -> Answer:
 
 
 @asynccontextmanager
-async def role(script: Script, *, timeout_s: float = 5.0) -> AsyncIterator[InferenceClient]:
-    """A client of a loopback server that answers `/embed` by `script`."""
+async def role(
+    script: Script, *, timeout_s: float = 5.0, heads: list[str] | None = None
+) -> AsyncIterator[InferenceClient]:
+    """A client of a loopback server that answers `/embed` by `script`; `heads` gets what came."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+                if heads is not None:
+                    heads.append(head.lower())
                 size = int(head.lower().partition("content-length: ")[2].split("\r\n")[0] or 0)
                 status, headers, body = script(json.loads(await reader.readexactly(size)))
                 lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -64,6 +69,14 @@ async def role(script: Script, *, timeout_s: float = 5.0) -> AsyncIterator[Infer
     finally:
         await http.aclose()
         server.close()
+
+
+async def test_both_ids_of_the_exchange_go_along() -> None:
+    heads: list[str] = []
+    async with role(vectors, heads=heads) as client:
+        await client.embed(["a"], identity=Identity("trace1", "thread/2"))
+    assert "x-correlation-id: thread/2\r\n" in heads[0]
+    assert "x-request-id: trace1\r\n" in heads[0]
 
 
 async def test_many_texts_go_in_batches_and_come_back_in_order() -> None:
