@@ -21,8 +21,7 @@ def add_target(parser: argparse.ArgumentParser, *, below: bool = False) -> None:
 
 def target_config(arguments: argparse.Namespace) -> Config:
     """The configuration that reaches the appliance meant: --state, else the default state when an
-    appliance
-    runs there, else the host's configuration.  Raises ConfigError with what to do."""
+    appliance runs there, else the host's configuration.  Raises ConfigError with what to do."""
     state: Path | None = arguments.state
     if state is None and parts_file(default_state()).exists():
         state = default_state()

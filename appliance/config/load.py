@@ -1,8 +1,7 @@
 """Read the configuration: the shipped defaults, then the user's file over them.
 
-Errors name file, table and key.  Secrets are written `env:NAME` or `file:PATH` and resolved here;
-a secret
-written out in a file is refused.
+Errors name file, table and key.  Secrets are written `env:NAME` or `file:PATH` and resolved here; a
+secret written out in a file is refused.
 """
 
 import os
@@ -46,9 +45,8 @@ def default_state() -> Path:
 
 def load_config(file: Path | None = None, *, state: Path | None = None) -> Config:
     """Defaults, the shipped catalog, then `file` (else the user's lasting file, if there is one),
-    and with
-    `state` the parts of the appliance running there.  `[[backends]]` and `[[models]]` of `file`
-    come first."""
+    and with `state` the parts of the appliance running there.  `[[backends]]` and `[[models]]` of
+    `file` come first."""
     chosen = file or (user_config_file() if user_config_file().exists() else None)
     tables = _merge(_read(shipped("appliance.toml")), _read(shipped("models.toml")))
     if chosen is not None:

@@ -30,9 +30,8 @@ class Llm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses and pids.  Bases carry no `/v1` and no trailing slash; `postgres` is a psycopg
-    DSN of role
-    `agent_gateway`; `nats` is a URL without credentials, `nats_token` goes beside it."""
+    """Addresses and pids.  Bases carry no `/v1` and no trailing slash; `postgres` is a psycopg DSN
+    of role `agent_gateway`; `nats` is a URL without credentials, `nats_token` goes beside it."""
 
     gateway: str
     inference: str | None = None

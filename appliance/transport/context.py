@@ -18,8 +18,8 @@ SCOPE_KEY = "appliance.context"
 @dataclass(slots=True)
 class RequestContext:
     """`headers` are lower case, the last of a repeated one; `fields` go into the access log;
-    `extra_headers`
-    go out with the response; `last_send` is the loop's time of the last bytes sent."""
+    `extra_headers` go out with the response; `last_send` is the loop's time of the last bytes sent.
+    """
 
     identity: Identity
     headers: Mapping[str, str]

@@ -1,10 +1,9 @@
 """Read this first: one chat exchange from the decoded request to the last delta.  Step 4 of the
 path.
 
-plan (routing) → augment (knowledge) → a backend's slot → answer, with retries and fallbacks until
-a client has seen content → the record into the spool, before the last frame leaves.  A failed or
-cancelled exchange
-is recorded in `finally`.  Knows no HTTP, no wire, no clock of its own.
+plan (routing) → augment (knowledge) → a backend's slot → answer, with retries and fallbacks until a
+client has seen content → the record into the spool, before the last frame leaves.  A failed or
+cancelled exchange is recorded in `finally`.  Knows no HTTP, no wire, no clock of its own.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping

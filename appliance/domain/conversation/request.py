@@ -20,8 +20,7 @@ class Extensions:
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """`params` holds every other field of the body as sent, without `model`, `messages`, `stream`
-    and `x_…`,
-    in the words of `dialect`; a backend of the same dialect gets them unchanged."""
+    and `x_…`, in the words of `dialect`; a backend of the same dialect gets them unchanged."""
 
     model: str
     messages: tuple[Message, ...]

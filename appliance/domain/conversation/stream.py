@@ -12,8 +12,7 @@ class Delta:
     """One step of one choice; empty fields mean nothing new.
 
     `source` is the chunk as decoded, in the words of the backend's dialect: a surface of the same
-    dialect
-    re-emits it with everything we have no word for.
+    dialect re-emits it with everything we have no word for.
     """
 
     index: int = 0

@@ -40,8 +40,8 @@ class Attempt:
 @dataclass(slots=True, kw_only=True)  # not frozen: with thirty fields that costs 6 µs an exchange
 class Exchange:
     """Written once, by whoever ends the exchange.  One exchange, whole: finished, failed or
-    cancelled.  `occurred_at` is Unix seconds at the request's
-    arrival; durations are seconds; token counts are None when nobody reported them."""
+    cancelled.  `occurred_at` is Unix seconds at the request's arrival; durations are seconds; token
+    counts are None when nobody reported them."""
 
     trace_id: str
     correlation_id: str

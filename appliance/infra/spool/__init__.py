@@ -10,9 +10,9 @@ Use, in a composition root:
 
     spool = Spool(directory, config.spool)
     async with spool, Shipper(spool, config.nats, host):      # infra/nats/shipper.py
-        spool.keep(exchange)                                  # ExchangeSink: synchronous,
-        microseconds spool.stats()                                         # numbers for metrics
-        spool.degraded                                        # "" or the reason, for /ready
+        spool.keep(exchange)     # ExchangeSink: synchronous, microseconds
+        spool.stats()            # numbers for metrics
+        spool.degraded           # "" or the reason, for /ready
 
 A directory whose process is gone is adopted: shipped from where it was, then removed.
 """

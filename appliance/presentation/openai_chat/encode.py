@@ -1,11 +1,9 @@
 """From deltas and answers to OpenAI's chunks and body.  Step 8 of the path; pure.
 
 A chunk that came in this dialect goes out again with everything in it; only what OpenAI's wire
-settles is
-set right: id, created and model the same in all, the role in each choice's first chunk, usage
-once, at the
-end, and only for a client that asked, `tool_calls` never empty, and the finish reason of a tool
-call.
+settles is set right: id, created and model the same in all, the role in each choice's first chunk,
+usage once, at the end, and only for a client that asked, `tool_calls` never empty, and the finish
+reason of a tool call.
 """
 
 from typing import Any
