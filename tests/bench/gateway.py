@@ -1,4 +1,4 @@
-"""What the gateway costs: CPU per request and per streamed chunk, start-up, memory.
+"""What the gateway costs: CPU per request and per streamed chunk, start-up, memory; and `up`.
 
     scripts/bench                 (python tests/bench/gateway.py)
 
@@ -23,6 +23,7 @@ from typing import cast
 
 import uvloop
 
+from tests.fakes.appliance import Appliance
 from tests.fakes.gateway import GatewayProcess, backend_config, free_port
 from tests.fixtures_nats import NatsServer
 
@@ -199,6 +200,18 @@ def measure(folder: Path, upstream: int, nats: NatsServer) -> None:
         line("gateway_memory_after", "MiB", [pss_mib(pid)], 1)
 
 
+def measure_up(folder: Path) -> None:
+    """`appliance up` on a fresh state folder, and again on the same one."""
+    folder.mkdir()
+    appliance = Appliance(folder)
+    seconds = []
+    for _ in range(4):
+        seconds.append(appliance.start())
+        appliance.stop()
+    line("up_ready_cold", "s", seconds[:1], 1)
+    line("up_ready_warm", "s", seconds[1:], 3)
+
+
 def main() -> None:
     """Every figure, one line each."""
     upstream = free_port()
@@ -206,6 +219,7 @@ def main() -> None:
     backend.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        measure_up(folder / "up")
         nats = NatsServer(folder)
         nats.start()
         pin(1)

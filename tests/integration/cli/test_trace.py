@@ -43,9 +43,10 @@ def _recent(number: int) -> Exchange:
 async def trace(tmp_path: Path, nats_server: NatsServer, fresh_dsn: str) -> Trace:
     await migrate(fresh_dsn)
     config = tmp_path / "host.toml"
+    (tmp_path / "dsn").write_text(fresh_dsn)
     config.write_text(
         f'[nats]\nurl = "{nats_server.config.url}"\ntoken = "env:TRACE_TEST_TOKEN"\n'
-        f'[postgres]\ndsn = "{fresh_dsn}"\n[spool]\ndir = "{tmp_path / "spool"}"\n'
+        f'[postgres]\ndsn = "file:dsn"\n[spool]\ndir = "{tmp_path / "spool"}"\n'
     )
     env = os.environ | {
         "APPLIANCE_STATE": str(tmp_path / "none"),

@@ -37,9 +37,10 @@ class Consumer:
     def __init__(self, folder: Path, server: NatsServer, dsn: str, extra: str = "") -> None:
         self.log = folder / "consumer.log"
         self._config = folder / "consumer.toml"
+        (folder / "dsn").write_text(dsn)
         self._config.write_text(
             f'[nats]\nurl = "{server.config.url}"\ntoken = "env:CONSUMER_TEST_TOKEN"\n'
-            f'[postgres]\ndsn = "{dsn}"\n[consumer]\n{extra}\n'
+            f'[postgres]\ndsn = "file:dsn"\n[consumer]\n{extra}\n'
         )
         self._env = {**os.environ, "CONSUMER_TEST_TOKEN": server.config.token}
         self.process: subprocess.Popen[bytes] | None = None
