@@ -9,6 +9,7 @@ from appliance.domain.errors import InvalidRequest
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _THREAD = re.compile(r"[A-Za-z0-9._:=@/+-]{1,128}")
 _RULES = {"route": _NAME, "workspace": _NAME, "project": _NAME, "conversation": _THREAD}
+FIELDS = frozenset(f"x_{name}" for name in _RULES)
 
 
 def extensions(fields: Mapping[str, str | None], headers: Mapping[str, str]) -> Extensions:

@@ -82,7 +82,10 @@ def test_unknown_fields_reach_the_backend_and_ours_do_not(
     client: httpx.Client, backend: ScriptedBackend
 ) -> None:
     asked = question(min_p=0.05, chat_template_kwargs={"enable_thinking": False}, x_project="p")
-    client.post(CHAT, json=asked | {"stream": False, "stream_options": {"include_usage": True}})
+    asked |= {"x_unheard_of": 1}
+    options = {"stream": False, "stream_options": {"include_usage": True}}
+    response = client.post(CHAT, json=asked | options)
+    assert response.headers["x-dropped"] == "x_unheard_of"
     sent = backend.wait_request().json
     assert sent["min_p"] == 0.05
     assert sent["chat_template_kwargs"] == {"enable_thinking": False}

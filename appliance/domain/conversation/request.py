@@ -29,6 +29,7 @@ class ChatRequest:
     dialect: str = "openai_chat"
     params: Mapping[str, Any] = field(default_factory=dict)
     extensions: Extensions = Extensions()
+    dropped: tuple[str, ...] = ()  # fields nobody here knows and no backend is sent
 
     @property
     def last_user_text(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from appliance.domain.conversation.message import Message
 from appliance.domain.conversation.request import ChatRequest, Extensions
 from appliance.domain.errors import InvalidRequest
-from appliance.presentation.extensions import extensions
+from appliance.presentation.extensions import FIELDS, extensions
 from appliance.presentation.json_body import convert, decode_object
 from appliance.presentation.openai_chat.wire import ROLES, WireMessage, WireRequest
 
@@ -25,14 +25,16 @@ def decode(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
                 param=f"messages[{position}].role",
             )
     options = wire.stream_options
+    ours = {key for key in sent if key.startswith("x_")}
     return ChatRequest(
         model=wire.model or "",
         messages=tuple(map(_message, wire.messages, sent["messages"])),
         stream=bool(wire.stream),
         include_usage=bool(options and options.include_usage),
         dialect="openai_chat",
-        params={k: v for k, v in sent.items() if k not in _OWN and not k.startswith("x_")},
+        params={k: v for k, v in sent.items() if k not in _OWN and k not in ours},
         extensions=_extensions(wire, headers),
+        dropped=tuple(sorted(ours - FIELDS)),
     )
 
 
