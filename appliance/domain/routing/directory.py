@@ -9,6 +9,7 @@ from appliance.domain.chat.ports import ChatBackend, ModelCard
 from appliance.domain.errors import BackendError
 
 PROBE_TIMEOUT_S = 3.0
+RETRY_AFTER_S = 0.5  # a backend that starts up beside us is seen soon
 
 
 @dataclass(slots=True)
@@ -68,6 +69,5 @@ class ModelDirectory:
             return _Listing(cards, "", self._clock() + self._ttl_s)
         except (BackendError, TimeoutError) as exc:
             problem = str(exc) or f"did not list its models within {PROBE_TIMEOUT_S:.0f} s"
-            return _Listing(
-                last.cards if last else [], problem, self._clock() + min(5.0, self._ttl_s)
-            )
+            retry_at = self._clock() + min(RETRY_AFTER_S, self._ttl_s)
+            return _Listing(last.cards if last else [], problem, retry_at)
