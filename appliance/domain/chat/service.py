@@ -107,9 +107,27 @@ class ChatService:
         """Deltas from the first one with content on; recorded before it ends.  The caller bounds
         its time (`limits`) and closes it, which aborts the upstream request."""
         try:
-            async with aclosing(self._stream(turn)) as deltas:
-                async for delta in deltas:
-                    yield delta
+            request, attempts = await self._prepare(turn)
+            while not turn.answered:
+                try:
+                    async with (
+                        self._slots[attempts.current.backend].slot(),
+                        aclosing(self._ask(turn, request, attempts)) as deltas,
+                    ):
+                        async for delta in deltas:
+                            turn.observe(delta)
+                            # Held until there is content: another backend may take over till
+                            # then, and its opening frames would be a second beginning.
+                            if turn.content_seen:
+                                yield delta
+                    turn.answered = True
+                    attempts.succeeded()
+                except BackendError as exc:
+                    await attempts.after(exc, content_seen=turn.content_seen)
+                    turn.forget_attempt()
+                except ApplianceError as exc:
+                    attempts.note_failure(exc)
+                    raise
             self._record(turn, "finished", None)
         except Exception as exc:
             self._record(turn, "failed", exc)
@@ -153,31 +171,11 @@ class ChatService:
                 attempts.note_failure(exc)
                 raise
 
-    async def _stream(self, turn: Turn) -> AsyncGenerator[Delta, None]:
-        request, attempts = await self._prepare(turn)
-        while True:
-            backend = self._choose(turn, attempts)
-            try:
-                async with self._slots[backend.name].slot():
-                    model = attempts.current.upstream_model
-                    async with aclosing(
-                        backend.stream(request, model, turn.caller.identity)
-                    ) as deltas:
-                        async for delta in deltas:
-                            turn.observe(delta)
-                            # Frames before the first content are held: until then another backend
-                            # may
-                            # take over, and its own opening frames would be a second beginning.
-                            if turn.content_seen:
-                                yield delta
-                attempts.succeeded()
-                return
-            except BackendError as exc:
-                await attempts.after(exc, content_seen=turn.content_seen)
-                turn.forget_attempt()
-            except ApplianceError as exc:
-                attempts.note_failure(exc)
-                raise
+    def _ask(
+        self, turn: Turn, request: ChatRequest, attempts: Attempts
+    ) -> AsyncGenerator[Delta, None]:
+        backend = self._choose(turn, attempts)
+        return backend.stream(request, attempts.current.upstream_model, turn.caller.identity)
 
     async def _prepare(self, turn: Turn) -> tuple[ChatRequest, Attempts]:
         """Plan the route and bring the knowledge along; the request as the backend shall see it."""

@@ -48,6 +48,7 @@ class Turn:
     response_model: str = ""
     first_token_s: float | None = None
     content_seen: bool = False
+    answered: bool = False  # a backend's stream has come to its end
     expires_at: float = float("inf")  # monotonic; set by whoever bounds a stream
     committed: bool = False  # a 200 has gone out: errors are in band from here on
     recorded: Exchange | None = None

@@ -92,7 +92,13 @@ class Connection(asyncio.Protocol):
                 return b""
             if self.error is not None:
                 raise self.error
-            await self._wait(timeout_s)
+            try:  # as _wait, without a coroutine of its own: this is what a chunk costs
+                await self._expect(timeout_s)
+            except BaseException:
+                self.abort()
+                raise
+            finally:
+                self._waiter = None
         pieces = self._pieces
         self._pieces = []
         self._unread_bytes = 0
@@ -135,17 +141,21 @@ class Connection(asyncio.Protocol):
 
     async def _wait(self, timeout_s: float) -> None:
         """Until something came, went wrong, or `timeout_s` passed; a cancelled wait hangs up."""
-        self._deadline = deadline = self._loop.time() + timeout_s
-        if self._timer is None or self._timer_at > deadline:
-            self._arm(deadline)
-        self._waiter = self._loop.create_future()
         try:
-            await self._waiter
+            await self._expect(timeout_s)
         except BaseException:
             self.abort()
             raise
         finally:
             self._waiter = None
+
+    def _expect(self, timeout_s: float) -> "asyncio.Future[None]":
+        """Done when something came or went wrong, or `timeout_s` passed."""
+        self._deadline = deadline = self._loop.time() + timeout_s
+        if self._timer is None or self._timer_at > deadline:
+            self._arm(deadline)
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:

@@ -84,7 +84,18 @@ class _Chunks:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._response._next(self._timeout_s)
+        # Response._next, without a coroutine of its own.
+        response = self._response
+        connection = response._connection
+        if connection is None:
+            raise StopAsyncIteration
+        try:
+            piece = await connection.take(self._timeout_s)
+        except BaseException:
+            response._let_go()
+            raise
+        if connection.complete:
+            response._let_go()
         if not piece:
             raise StopAsyncIteration
         return piece

@@ -66,7 +66,7 @@ async def test_a_failed_probe_is_tried_again_sooner(
     backend.listed = DOWN
     assert await directory.cards("local") == []
     backend.listed = [SMALL]
-    hand.now += 4.9
+    hand.now += 0.4
     assert await directory.cards("local") == []
     hand.now += 0.1
     assert await directory.cards("local") == [SMALL]
