@@ -43,6 +43,7 @@ async def connect(
             max_outstanding_pings=2,
             # The window of whoever publishes is far below this: the limit is never what stops them.
             pending_size=PENDING_BYTES,
+            skip_subject_validation=True,  # they are constants of ours and its own inboxes
             inbox_prefix=b"_INBOX",
         )
         log.info("nats_connected", extra={"connection": name})
