@@ -7,7 +7,7 @@ secret written out in a file is refused.
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +157,3 @@ def _check_names(config: Config, file: Path | None) -> None:
         raise ConfigError(
             f"{file}: [routing] default_backend: no [[backends]] table is named {own!r}"
         )
-
-
-def load_overlaid(files: Sequence[Path]) -> Config:
-    """For `appliance check`: every file on its own, then the whole."""
-    for path in files:
-        _read(path)
-    return load_config(files[0] if files else None)

@@ -68,8 +68,6 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     route: Literal["", "direct", "rag"] = ""
     workspace: str = ""
     context_window: Annotated[int, Meta(ge=0)] = 0  # tokens; 0: not known
-    family: str = ""
-    capabilities: tuple[str, ...] = ()
 
 
 class NatsConfig(Table, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from appliance.config.keys import keys_file
 from appliance.config.load import default_state
-from appliance.config.schema import BackendConfig, Config, ModelConfig
+from appliance.config.schema import BackendConfig, Config, ModelConfig, SpoolConfig
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.access.origin import OriginGuard, is_loopback
 from appliance.domain.chat.attempts import RetryPolicy
@@ -106,6 +106,7 @@ def create(
         clock=Clock(time.time, time.monotonic),
         host=socket.gethostname(),
         status_of=status_of,
+        unkept=_unkept(config.spool, adapters.spool),
     )
     services = Services(
         chat=chat,
@@ -153,7 +154,6 @@ def _augmenter(config: Config, adapters: Adapters) -> Augmenter:
     return Augmenter(
         Retriever(adapters.inference, PgVectorStore(adapters.postgres), knowledge),
         workspace=knowledge.workspace,
-        context_window=knowledge.default_context_window,
     )
 
 
@@ -210,6 +210,11 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
         "nats": nats,
         "spool": spool,
     }
+
+
+def _unkept(config: SpoolConfig, spool: Spool) -> Callable[[], str] | None:
+    """`[spool] when_full`: what cannot be kept is served all the same, or refused."""
+    return (lambda: spool.degraded) if config.when_full == "refuse" else None
 
 
 def _gauges(

@@ -175,3 +175,25 @@ def test_killed_right_after_an_answer_the_record_is_kept(
         assert httpx.post(alone.url + CHAT, json=question("Again?")).status_code == 200
         kept = [r["messages"][0]["content"] for r in spooled(alone.spool)]
         assert sorted(kept) == ["Again?", "Kept?"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["once", "stream"])
+@pytest.mark.parametrize("when_full", ["serve", "refuse"])
+def test_what_a_full_spool_cannot_keep_is_served_or_refused_as_configured(
+    tmp_path: Path, when_full: str, stream: bool
+) -> None:
+    with ScriptedBackend() as backend:
+        gateway = GatewayProcess(tmp_path, backend_config(backend.base_url))
+        with gateway.config.open("a") as file:  # its last table is [spool]
+            file.write(f'max_bytes = 65536\nwhen_full = "{when_full}"\n')
+        with gateway:
+            body = question("x" * 40_000, stream=stream)
+            answers = [httpx.post(gateway.url + CHAT, json=body, timeout=10) for _ in range(4)]
+            whole = [a.status_code == 200 and '"error"' not in a.text for a in answers]
+            assert whole == [True, *[when_full == "serve"] * 3]
+            if when_full == "refuse":
+                assert "spool_unavailable" in answers[-1].text
+                assert "[DONE]" not in answers[-1].text
+            assert len([r for r in spooled(gateway.spool) if r["status"] == "finished"]) == 1
+            metrics = httpx.get(f"{gateway.url}/metrics").text
+            assert 'appliance_spool{name="not_kept"} 3.0' in metrics

@@ -18,10 +18,9 @@ _OUTPUT_LIMITS = ("max_completion_tokens", "max_tokens")
 class Augmenter:
     """Never raises for a part that is down: the exchange goes on without context and says so."""
 
-    def __init__(self, retriever: Retriever, *, workspace: str, context_window: int) -> None:
+    def __init__(self, retriever: Retriever, *, workspace: str) -> None:
         self._retriever = retriever
         self._workspace = workspace
-        self._context_window = context_window
 
     def workspace(self, request: ChatRequest, plan: Plan) -> str:
         """The workspace a request reads: its own, else its model's, else the configured one."""
@@ -37,7 +36,7 @@ class Augmenter:
         found = await self._retriever.retrieve(
             request.last_user_text,
             workspace=self.workspace(request, plan),
-            context_window=context_window or self._context_window,
+            context_window=context_window,
             prompt_bytes=_prompt_bytes(request),
             max_output_tokens=_output_tokens(request.params),
             identity=identity,

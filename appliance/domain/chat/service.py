@@ -66,7 +66,10 @@ class ChatService:
         clock: Clock,
         host: str,
         status_of: Callable[[Exception | None], int],
+        unkept: Callable[[], str] | None = None,
     ) -> None:
+        """`unkept` says why nothing can be kept now, "" when it can; given only where an exchange
+        that cannot be kept must not be answered."""
         self._router = router
         self._backends = backends
         self._slots = slots
@@ -76,6 +79,7 @@ class ChatService:
         self._clock = clock
         self._host = host
         self._status_of = status_of
+        self._unkept = unkept
         self.limits = limits
 
     def turn(self, request: ChatRequest, caller: Caller) -> Turn:
@@ -179,6 +183,8 @@ class ChatService:
 
     async def _prepare(self, turn: Turn) -> tuple[ChatRequest, Attempts]:
         """Plan the route and bring the knowledge along; the request as the backend shall see it."""
+        if self._unkept is not None and (why := self._unkept()):
+            raise PartUnavailable(f"nothing new can be kept: {why}", part="spool")
         turn.plan = plan = await self._router.plan(turn.request.model)
         turn.attempts = attempts = Attempts(plan.candidates, self._retry)
         asked = turn.request.extensions.route
@@ -210,5 +216,6 @@ class ChatService:
             return
         http_status = 200 if turn.committed or status == "finished" else self._status_of(error)
         turn.recorded = exchange = turn.exchange(status, http_status, error)
-        for sink in self._sinks:
-            sink.keep(exchange)
+        kept = [sink.keep(exchange) for sink in self._sinks]
+        if self._unkept is not None and status == "finished" and not all(kept):
+            raise PartUnavailable("this exchange could not be kept", part="spool")

@@ -47,7 +47,7 @@ async def augmenter(store: MemoryStore, embedder: WordEmbedder) -> Augmenter:
             chunks=[NewChunk(0, FACT, vectors[0])],
         )  # fmt: skip
     retriever = Retriever(embedder, store, KnowledgeConfig())
-    return Augmenter(retriever, workspace="default", context_window=4096)
+    return Augmenter(retriever, workspace="default")
 
 
 @pytest.mark.parametrize(

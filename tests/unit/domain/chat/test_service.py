@@ -77,7 +77,7 @@ class Served:
             Router([row], list(named), directory, default_backend=first),
             named,
             self.slots,
-            Augmenter(retriever, workspace="default", context_window=4096),
+            Augmenter(retriever, workspace="default"),
             self.sinks,
             retry=RetryPolicy(1, 0.001),
             limits=limits,
