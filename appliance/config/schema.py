@@ -7,6 +7,7 @@ from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Days = Annotated[int, Meta(ge=0, le=36500)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
 
@@ -161,7 +162,28 @@ class ConsumerConfig(Table, frozen=True, kw_only=True):
     batch_wait_s: Positive = 0.05
     max_deliver: Count = 20
     ack_wait_s: Positive = 10.0
+    lag_alarm_h: Positive = 48.0  # the stream keeps 72 hours: events older than this raise an alarm
     listen: str = ""  # health and metrics; empty: none
+
+
+class PrivacyConfig(Table, frozen=True, kw_only=True):
+    """`[privacy]`: what of an exchange is kept; see domain/events/privacy.py."""
+
+    store: Literal["full", "metadata", "none"] = "full"
+
+
+class RetentionConfig(Table, frozen=True, kw_only=True):
+    """`[retention]`: days after which rows are deleted, by table; 0: never.  Done by the consumer,
+    once an hour."""
+
+    chat_history: Days = 0
+    chat_pairs: Days = 0
+    embedding_events: Days = 0
+    retrieve_events: Days = 0
+    compose_events: Days = 0
+    flow_lineage: Days = 0
+    tool_calls: Days = 0  # and tool_results
+    dead_letters: Days = 0
 
 
 class LogConfig(Table, frozen=True, kw_only=True):
@@ -184,4 +206,6 @@ class Config(Table, frozen=True, kw_only=True):
     knowledge: KnowledgeConfig = KnowledgeConfig()
     spool: SpoolConfig = SpoolConfig()
     consumer: ConsumerConfig = ConsumerConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    retention: RetentionConfig = RetentionConfig()
     log: LogConfig = LogConfig()

@@ -5,31 +5,18 @@ Plain asyncio, no HTTP.  It starts without NATS and without PostgreSQL, and wait
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import uvloop
 
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
-from appliance.domain.events.chat import PERSIST
+from appliance.domain.events.durables import DURABLES
 from appliance.entrypoints.options import RunOptions
-from appliance.infra.nats.streams import PIPELINE
 from appliance.infra.nats.worker import Worker
 from appliance.infra.postgres.pool import PostgresPool
-from appliance.infra.postgres.writers import writer_for
+from appliance.infra.postgres.writers import WRITERS, writer_for
 from appliance.infra.telemetry.logs import configure
-
-
-@dataclass(frozen=True, slots=True)
-class Durable:
-    """A durable consumer of the appliance: its stream and the subject it is filtered to."""
-
-    stream: str
-    subject: str
-
-
-DURABLES: Mapping[str, Durable] = {"chat_persist": Durable(PIPELINE, PERSIST)}
 
 
 def run(options: RunOptions) -> None:
@@ -54,9 +41,10 @@ async def _consume(config: Config) -> None:
     ) as pool:
         workers = [
             Worker(
-                d.stream, name, d.subject, writer_for(d.subject, pool), config.nats, config.consumer
+                d.stream, d.name, subject, writer_for(subject, pool), config.nats, config.consumer
             )
-            for name, d in DURABLES.items()
+            for subject, d in DURABLES.items()
+            if subject in WRITERS
         ]
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _stop, workers)

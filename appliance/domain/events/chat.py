@@ -28,10 +28,12 @@ class ChatPersist:
         payload["error.message"] = exchange.error_message
         payload["messages"] = exchange.messages
         payload["params"] = exchange.params
+        payload["dropped"] = exchange.dropped
         payload["answer"] = exchange.answer
+        payload["reasoning"] = exchange.reasoning
         payload["tool_calls"] = exchange.tool_calls
         payload["attempts"] = exchange.attempts
-        payload["retrieval"] = exchange.retrieval
+        payload["retrieval"] = _sources(exchange.retrieval)
         return (payload,)
 
 
@@ -63,6 +65,9 @@ def _measures(exchange: Exchange) -> dict[str, Any]:
         "gen_ai.response.finish_reasons": (reason,) if reason else (),
         "gen_ai.usage.input_tokens": exchange.input_tokens,
         "gen_ai.usage.output_tokens": exchange.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": exchange.cache_read_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": exchange.cache_write_tokens,
+        "gen_ai.usage.reasoning.output_tokens": exchange.reasoning_tokens,
         "status": exchange.status,
         "http_status": exchange.http_status,
         "surface": exchange.surface,
@@ -74,6 +79,18 @@ def _measures(exchange: Exchange) -> dict[str, Any]:
         "duration_s": exchange.duration_s,
         "time_to_first_token_s": exchange.time_to_first_token_s,
         "error.type": exchange.error_type,
+    }
+
+
+def _sources(retrieval: Retrieval | None) -> dict[str, Any] | None:
+    """What was injected, for the pair; the whole search is an event of its own."""
+    if retrieval is None:
+        return None
+    return {
+        "workspace": retrieval.workspace,
+        "hits": retrieval.hits,
+        "degraded": retrieval.degraded,
+        "duration_s": retrieval.duration_s,
     }
 
 

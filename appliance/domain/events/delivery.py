@@ -2,7 +2,7 @@
 write."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -28,10 +28,30 @@ class Rejected:
     final: bool
 
 
+@dataclass(slots=True)
+class Written:
+    """What became of a batch.  Rows by table: `offered` is what its events are, `inserted` those of
+    them that were not there before; `forgotten` counts events whose ids somebody asked to forget:
+    they are done with, without a row."""
+
+    offered: dict[str, int] = field(default_factory=dict)
+    inserted: dict[str, int] = field(default_factory=dict)
+    forgotten: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def add(self, other: "Written") -> None:
+        """Take in what became of another batch."""
+        for mine, theirs in ((self.offered, other.offered), (self.inserted, other.inserted)):
+            for table, count in theirs.items():
+                mine[table] = mine.get(table, 0) + count
+        self.forgotten += other.forgotten
+        self.rejected += other.rejected
+
+
 class BatchWriter(Protocol):
     """Writes a batch of one subject's messages, each exactly once in effect."""
 
-    async def write(self, batch: Sequence[Delivery]) -> list[Rejected]:
+    async def write(self, batch: Sequence[Delivery]) -> Written:
         """All of them in one transaction; what cannot be written does not stop the others.
 
         Raises PartUnavailable when nothing can be written now; then the whole batch may be tried

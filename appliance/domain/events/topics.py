@@ -7,9 +7,13 @@ The spool keeps exchanges; the shipper asks here what to publish of each.  Pure:
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from appliance.domain.events import embedding, retrieve, tool_call
 from appliance.domain.events.chat import PERSIST, TELEMETRY, ChatPersist, ChatTelemetry
+from appliance.domain.events.compose import COMPOSE, Compose
 from appliance.domain.events.envelope import Event, envelope, event_id
 from appliance.domain.events.exchange import Exchange
+from appliance.domain.events.lineage import LINEAGE, FlowLineage
+from appliance.domain.events.route import ROUTE, Route
 
 
 class Topic(Protocol):
@@ -25,13 +29,25 @@ class Topic(Protocol):
 
 TOPICS: Mapping[str, type[Topic]] = {
     PERSIST: ChatPersist,
+    embedding.EMBEDDING: embedding.EmbeddingMade,
+    retrieve.RETRIEVE: retrieve.Retrieve,
+    COMPOSE: Compose,
+    LINEAGE: FlowLineage,
+    tool_call.TOOL_CALL: tool_call.ToolCall,
     TELEMETRY: ChatTelemetry,
+    embedding.TELEMETRY: embedding.EmbeddingTelemetry,
+    retrieve.TELEMETRY: retrieve.RetrieveTelemetry,
+    tool_call.TELEMETRY: tool_call.ToolCallTelemetry,
+    ROUTE: Route,
 }
+KEPT = "pipeline."  # what must not be lost; measures are sent once beside it
 
 
 def events_of(exchange: Exchange) -> Iterator[Event]:
-    """Every event of `exchange`, `pipeline.*` first."""
+    """Every event of `exchange`, `pipeline.*` first, and none of these when nothing is stored."""
     for subject, topic in TOPICS.items():
+        if exchange.store == "none" and subject.startswith(KEPT):
+            continue
         for number, payload in enumerate(topic.payloads(exchange)):
             identifier = event_id(exchange.trace_id, subject, number)
             body = envelope(exchange, identifier, topic.schema)

@@ -142,7 +142,7 @@ class Worker:
         delay = RETRY_FIRST_S
         while True:
             try:
-                rejected = await self._writer.write(deliveries)
+                rejected = (await self._writer.write(deliveries)).rejected
                 self._say("consumer_writes", "")
                 return rejected
             except PartUnavailable as exc:

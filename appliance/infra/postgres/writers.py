@@ -14,7 +14,7 @@ import psycopg
 
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.chat import PERSIST
-from appliance.domain.events.delivery import BatchWriter, Delivery, Rejected
+from appliance.domain.events.delivery import BatchWriter, Delivery, Rejected, Written
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.rows import ChatEvent, ChatRows, decode
 
@@ -63,7 +63,7 @@ class ChatWriter:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def write(self, batch: Sequence[Delivery]) -> list[Rejected]:
+    async def write(self, batch: Sequence[Delivery]) -> Written:
         """See BatchWriter.write."""
         events: list[tuple[Delivery, ChatEvent]] = []
         rejected: list[Rejected] = []
@@ -72,7 +72,7 @@ class ChatWriter:
                 events.append((delivery, decode(delivery)))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
                 rejected.append(Rejected(delivery, f"not a chat event: {exc}", final=True))
-        return rejected + await self._write(events)
+        return Written(rejected=rejected + await self._write(events))
 
     async def bury(self, rejected: Sequence[Rejected]) -> None:
         """See BatchWriter.bury."""

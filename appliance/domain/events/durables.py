@@ -1,0 +1,41 @@
+"""DURABLES: who consumes which subject, and into which tables (DESIGN.md 6).
+
+One durable pull consumer a subject.  The consumer role, `appliance trace`, `replay`, `forget` and
+the retention of tables read this table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from appliance.domain.events.chat import PERSIST
+from appliance.domain.events.compose import COMPOSE
+from appliance.domain.events.embedding import EMBEDDING
+from appliance.domain.events.lineage import LINEAGE
+from appliance.domain.events.retrieve import RETRIEVE
+from appliance.domain.events.tool_call import TOOL_CALL
+
+PIPELINE = "PIPELINE"
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """`name` is the consumer's on `stream`; every one of `tables` has `trace_id`,
+    `correlation_id`, `conversation_id`, `stream_sequence` and `created_at`."""
+
+    name: str
+    subject: str
+    tables: tuple[str, ...]
+    stream: str = PIPELINE
+
+
+DURABLES: Mapping[str, Durable] = {
+    durable.subject: durable
+    for durable in (
+        Durable("chat_persist", PERSIST, ("chat_history", "chat_pairs")),
+        Durable("embedding", EMBEDDING, ("embedding_events",)),
+        Durable("retrieve", RETRIEVE, ("retrieve_events",)),
+        Durable("compose", COMPOSE, ("compose_events",)),
+        Durable("flow_lineage", LINEAGE, ("flow_lineage",)),
+        Durable("tool_call", TOOL_CALL, ("tool_calls", "tool_results")),
+    )
+}

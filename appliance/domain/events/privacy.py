@@ -1,0 +1,54 @@
+"""`[privacy] store`: what of an exchange leaves the process that served it.  Applied before the
+spool; pure.
+
+full      everything
+metadata  ids, names, counts, durations, scores; nothing a person, a model or a tool wrote
+none      as metadata, and no `pipeline.*` event: measures alone, no row anywhere
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from appliance.domain.events.exchange import Exchange, Retrieval, Store
+
+
+def withheld(exchange: Exchange, store: Store) -> Exchange:
+    """`exchange` as it may be kept under `store`; the same object for `full`."""
+    if store == "full":
+        return exchange
+    embedding = exchange.embedding
+    return replace(
+        exchange,
+        store=store,
+        messages=tuple({"role": m.get("role", ""), "content": ""} for m in exchange.messages),
+        params={k: v for k, v in exchange.params.items() if isinstance(v, bool | int | float)},
+        answer="",
+        reasoning="",
+        tool_calls=tuple(_call(call) for call in exchange.tool_calls),
+        tool_results=tuple(
+            replace(returned, arguments="", content="") for returned in exchange.tool_results
+        ),
+        retrieval=_retrieval(exchange.retrieval) if exchange.retrieval is not None else None,
+        embedding=replace(embedding, texts=_blank(embedding.texts)) if embedding else None,
+        error_message="",  # backends quote prompts in theirs
+    )
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
+
+
+def _retrieval(retrieval: Retrieval) -> Retrieval:
+    made = retrieval.embedding
+    return replace(
+        retrieval,
+        query="",
+        hits=tuple(replace(hit, document="") for hit in retrieval.hits),
+        cut=tuple(replace(cut, document="") for cut in retrieval.cut),
+        embedding=replace(made, texts=_blank(made.texts)) if made is not None else None,
+    )
+
+
+def _blank(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return ("",) * len(texts)
