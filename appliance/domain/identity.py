@@ -1,6 +1,7 @@
 """The two ids of an exchange (DESIGN.md 5).  Pure but for the randomness and clock passed in."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _CORRELATION = re.compile(r"[A-Za-z0-9._:=@/+-]{1,128}")
@@ -22,6 +23,27 @@ def new_trace_id(unix_ms: int, entropy: bytes) -> str:
     """32 hex digits that sort by time: 48 bits of milliseconds, then 80 bits of `entropy` (10
     bytes)."""
     return f"{unix_ms & 0xFFFFFFFFFFFF:012x}{entropy[:10].hex()}"
+
+
+class TraceIds:
+    """Makes the trace ids of one process.  `wall` gives Unix seconds, `entropy(n)` n bytes: unique
+    is enough, nobody must not guess them.
+
+    A clock that is set back does not turn the ids' order: the latest moment holds until it is
+    passed again.
+    """
+
+    def __init__(self, wall: Callable[[], float], entropy: Callable[[int], bytes]) -> None:
+        self._wall = wall
+        self._entropy = entropy
+        self._latest_ms = 0
+
+    def new(self) -> str:
+        """The next one; two of the same millisecond have no order."""
+        now_ms = int(self._wall() * 1000)
+        if now_ms > self._latest_ms:
+            self._latest_ms = now_ms
+        return new_trace_id(self._latest_ms, self._entropy(10))
 
 
 def identify(

@@ -7,9 +7,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,14 +24,18 @@ from appliance.domain.chat.counting import TokenCounts
 from appliance.domain.chat.knowledge import Augmenter
 from appliance.domain.chat.service import ChatLimits, ChatService, Clock
 from appliance.domain.chat.slots import SlotLimits, Slots
+from appliance.domain.embeddings.record import RecordedEmbeddings
 from appliance.domain.embeddings.service import EmbeddingService
 from appliance.domain.errors import ConfigError, PartUnavailable
-from appliance.domain.identity import Identity, identify, new_trace_id
+from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.events.privacy import Withholding
+from appliance.domain.identity import Identity, TraceIds, identify
 from appliance.domain.knowledge.retrieve import Retriever
-from appliance.domain.routing.health import Health
 from appliance.domain.routing.prober import Prober
+from appliance.domain.routing.router import Router
 from appliance.domain.sealing import Seal
 from appliance.entrypoints.backends import make_backend
+from appliance.entrypoints.gauges import gauges
 from appliance.entrypoints.lifespan import KeyWatch, beside
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.readiness import Check, Readiness
@@ -51,6 +55,8 @@ from appliance.presentation.errors import status_of
 from appliance.presentation.surface import SURFACES
 from appliance.transport.app import Gateway, HttpSettings, Services, build_app
 from appliance.transport.streaming import StreamTiming
+
+_CLOCK = Clock(time.time, time.monotonic)
 
 
 def run(options: RunOptions) -> None:
@@ -94,17 +100,18 @@ def create(
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
     augmenter = _augmenter(config, adapters)
-    metrics = GatewayMetrics(partial(_gauges, slots, adapters.spool, routing.health))
+    metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health))
+    sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
     seal = Seal(seal_secret(config, state))
     chat = ChatService(
         routing.router,
         backends,
         slots,
         augmenter,
-        (adapters.spool, metrics),
+        sinks,
         retry=RetryPolicy(config.routing.retries, config.routing.retry_backoff_s),
         limits=ChatLimits(config.gateway.first_token_timeout_s, config.gateway.total_timeout_s),
-        clock=Clock(time.time, time.monotonic),
+        clock=_CLOCK,
         host=socket.gethostname(),
         status_of=status_of,
         health=routing.health,
@@ -115,13 +122,7 @@ def create(
     services = Services(
         chat=chat,
         counts=TokenCounts(routing.router, backends, adapters.fetcher, seal),
-        embeddings=EmbeddingService(
-            adapters.inference,
-            routing.router,
-            backends,
-            slots,
-            total_s=config.gateway.total_timeout_s,
-        ),
+        embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
         names=routing.router.names,
         ready=Readiness(
             list(backends), routing.directory, _checks(config, adapters), routing.health
@@ -152,6 +153,25 @@ def _adapters(config: Config, spool_dir: Path) -> Adapters:
     )
 
 
+def _embeddings(
+    config: Config,
+    adapters: Adapters,
+    router: Router,
+    slots: Mapping[str, Slots],
+    sinks: tuple[ExchangeSink, ...],
+) -> RecordedEmbeddings:
+    service = EmbeddingService(
+        adapters.inference,
+        router,
+        adapters.backends,
+        slots,
+        total_s=config.gateway.total_timeout_s,
+    )
+    return RecordedEmbeddings(
+        service, sinks, clock=_CLOCK, host=socket.gethostname(), status_of=status_of
+    )
+
+
 def _augmenter(config: Config, adapters: Adapters) -> Augmenter:
     knowledge = config.knowledge
     return Augmenter(
@@ -167,17 +187,16 @@ def _http_settings(config: Config, keys: KeyWatch) -> HttpSettings:
         timing=StreamTiming(gateway.header_hold_s, gateway.keepalive_s),
         guard=OriginGuard(gateway.allowed_hosts, gateway.allowed_origins),
         keys=keys.ring,
-        identify=partial(_identify, random.Random(os.urandom(16))),
+        # Ids must be unique, not secret: a system call for each is not worth it.
+        identify=partial(_identify, TraceIds(_CLOCK.wall, random.Random(os.urandom(16)).randbytes)),
         monotonic=time.monotonic,
         access_log=AccessLines("gateway", config.log.level).write,
         started=int(time.time()),
     )
 
 
-def _identify(source: random.Random, correlation: str | None, request_id: str | None) -> Identity:
-    # Ids must be unique, not secret: a system call for each is not worth it.
-    trace_id = new_trace_id(time.time_ns() // 1_000_000, source.randbytes(10))
-    return identify(trace_id, correlation, request_id)
+def _identify(ids: TraceIds, correlation: str | None, request_id: str | None) -> Identity:
+    return identify(ids.new(), correlation, request_id)
 
 
 @asynccontextmanager
@@ -218,25 +237,6 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
 def _unkept(config: SpoolConfig, spool: Spool) -> Callable[[], str] | None:
     """`[spool] when_full`: what cannot be kept is served all the same, or refused."""
     return (lambda: spool.degraded) if config.when_full == "refuse" else None
-
-
-def _gauges(
-    slots: Mapping[str, Slots], spool: Spool, health: Health
-) -> Iterable[tuple[str, str, Mapping[str, float]]]:
-    yield (
-        "appliance_backend_in_flight",
-        "Requests on each backend now.",
-        {name: s.in_flight for name, s in slots.items()},
-    )
-    yield (
-        "appliance_backend_queued",
-        "Requests waiting for each backend.",
-        {name: s.queued for name, s in slots.items()},
-    )
-    yield "appliance_backend_ejected", "1 while a backend is passed by.", health.gauge()
-    figures = asdict(spool.stats())
-    numbers = {k: float(v) for k, v in figures.items() if not isinstance(v, str)}
-    yield "appliance_spool", "The spool: depth, age, and counts since the start.", numbers
 
 
 def _slot_limits(backend: BackendConfig) -> SlotLimits:

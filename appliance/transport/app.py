@@ -10,7 +10,7 @@ from appliance.domain.access.keys import KeyRing
 from appliance.domain.access.origin import OriginGuard
 from appliance.domain.chat.counting import TokenCounts
 from appliance.domain.chat.service import ChatService
-from appliance.domain.embeddings.service import EmbeddingService
+from appliance.domain.embeddings.record import RecordedEmbeddings
 from appliance.domain.identity import Identity
 from appliance.presentation.surface import Surface
 from appliance.transport import errors
@@ -44,7 +44,7 @@ class Services:
 
     chat: ChatService
     counts: TokenCounts
-    embeddings: EmbeddingService
+    embeddings: RecordedEmbeddings
     names: Names
     ready: Report
     metrics: Callable[[], bytes]

@@ -11,11 +11,13 @@ from appliance.domain.vectorstore.ports import Vector
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """Unit-length vectors in the order of the texts, and the tokens the model read (None: not
-    reported)."""
+    reported).  `backend` made them, in the dialect `provider`: by default our own role."""
 
     vectors: list[Vector]
     model: str
     input_tokens: int | None
+    backend: str = "inference"
+    provider: str = "inference"
 
 
 class Embedder(Protocol):

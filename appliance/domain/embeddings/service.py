@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from appliance.domain.chat.slots import Slots
+from appliance.domain.conversation.request import Extensions
 from appliance.domain.embeddings.ports import Embedded, Embedder
 from appliance.domain.errors import BackendProtocolError, BackendTimeout, InvalidRequest
 from appliance.domain.identity import Identity
@@ -27,10 +28,14 @@ class EmbeddingRequest:
     texts: tuple[str, ...]
     dimensions: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Extensions = field(default_factory=Extensions)
 
 
 class EmbeddingBackend(Protocol):
     """A backend that embeds in OpenAI's wire."""
+
+    @property
+    def dialect(self) -> str: ...
 
     async def embed(
         self,
@@ -91,10 +96,9 @@ class EmbeddingService:
         fields = dict(request.params)
         if request.dimensions is not None:
             fields["dimensions"] = request.dimensions
+        backend = self._backends[candidate.backend]
         async with self._slots[candidate.backend].slot():
-            body = await self._backends[candidate.backend].embed(
-                request.texts, candidate.upstream_model, fields, identity
-            )
+            body = await backend.embed(request.texts, candidate.upstream_model, fields, identity)
         try:
             rows = {row["index"]: row["embedding"] for row in body["data"]}
             if len(rows) != len(request.texts):
@@ -107,7 +111,7 @@ class EmbeddingService:
             ) from exc
         usage = body.get("usage")
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        return Embedded(vectors, request.model, tokens)
+        return Embedded(vectors, request.model, tokens, candidate.backend, backend.dialect)
 
 
 def shortened(vector: Vector, dimensions: int) -> list[float]:

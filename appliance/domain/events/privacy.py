@@ -11,6 +11,19 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.domain.events.exchange import Exchange, Retrieval, Store
+from appliance.domain.events.ports import ExchangeSink
+
+
+class Withholding:
+    """An ExchangeSink in front of another: it hands on what may be kept under `store`."""
+
+    def __init__(self, sink: ExchangeSink, store: Store) -> None:
+        self._sink = sink
+        self._store: Store = store
+
+    def keep(self, exchange: Exchange) -> bool:
+        """See ExchangeSink.keep."""
+        return self._sink.keep(withheld(exchange, self._store))
 
 
 def withheld(exchange: Exchange, store: Store) -> Exchange:

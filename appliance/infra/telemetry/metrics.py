@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from appliance.domain.events.exchange import Exchange
@@ -19,7 +19,7 @@ OTHER_MODEL = "other"
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """The histograms of one (model, backend, route)."""
+    """The histograms of one (operation, model, backend, route)."""
 
     duration: Histogram
     first_token: Histogram
@@ -34,7 +34,7 @@ class GatewayMetrics:
         self, gauges: Callable[[], Iterable[tuple[str, str, Mapping[str, float]]]]
     ) -> None:
         self._registry = CollectorRegistry()
-        labels = ("gen_ai_request_model", "backend", "route")
+        labels = ("gen_ai_operation_name", "gen_ai_request_model", "backend", "route")
         self._exchanges = Counter(
             "appliance_exchanges",
             "Exchanges by how they ended.",
@@ -64,13 +64,14 @@ class GatewayMetrics:
         )
         self._registry.register(_Gauges(gauges))
         self._models: set[str] = set()
-        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._series: dict[tuple[str, str, str, str], _Series] = {}
 
     def keep(self, exchange: Exchange) -> bool:
         """Count one exchange."""
         model = self._label(exchange.selected_model)
-        series = self._of((model, exchange.backend, exchange.route))
-        self._exchanges.labels(model, exchange.backend, exchange.route, exchange.status).inc()
+        labels = (exchange.operation, model, exchange.backend, exchange.route)
+        series = self._of(labels)
+        self._exchanges.labels(*labels, exchange.status).inc()
         series.duration.observe(exchange.duration_s)
         if exchange.time_to_first_token_s is not None:
             series.first_token.observe(exchange.time_to_first_token_s)
@@ -88,7 +89,7 @@ class GatewayMetrics:
         self._models.add(model)
         return model
 
-    def _of(self, labels: tuple[str, str, str]) -> "_Series":
+    def _of(self, labels: tuple[str, str, str, str]) -> "_Series":
         """Looking a child up by labels costs more than counting: keep them."""
         if (found := self._series.get(labels)) is None:
             found = self._series[labels] = _Series(
@@ -105,16 +106,18 @@ class GatewayMetrics:
 
 
 class _Gauges(Collector):
-    """Numbers that live elsewhere: (name, help, {label value or "": number})."""
+    """Numbers that live elsewhere: (name, help, {label value or "": number}).  A name that ends in
+    `_total` is a counter's."""
 
     def __init__(self, read: Callable[[], Iterable[tuple[str, str, Mapping[str, float]]]]) -> None:
         self._read = read
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         """One family a row."""
         for name, text, values in self._read():
             labelled = set(values) != {""}
-            family = GaugeMetricFamily(name, text, labels=["name"] if labelled else [])
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = kind(name, text, labels=["name"] if labelled else [])
             for label, number in values.items():
                 family.add_metric([label] if labelled else [], number)
             yield family

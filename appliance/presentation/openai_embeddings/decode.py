@@ -1,16 +1,18 @@
 """From the body of an embeddings request to EmbeddingRequest; pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from appliance.domain.embeddings.service import EmbeddingRequest
 from appliance.domain.errors import InvalidRequest
+from appliance.presentation.extensions import extensions
 from appliance.presentation.json_body import convert, decode_object
 from appliance.presentation.openai_embeddings.wire import MAX_INPUTS, WireRequest
 
 _OWN = frozenset({"model", "input", "encoding_format", "dimensions"})
 
 
-def decode(body: bytes) -> tuple[EmbeddingRequest, str]:
+def decode(body: bytes, headers: Mapping[str, str]) -> tuple[EmbeddingRequest, str]:
     """The request, and the encoding of its answer: `float` or `base64`.  Raises InvalidRequest."""
     sent = decode_object(body)
     wire = convert(sent, WireRequest)
@@ -19,6 +21,9 @@ def decode(body: bytes) -> tuple[EmbeddingRequest, str]:
         texts=_texts(wire.input),
         dimensions=wire.dimensions,
         params={k: v for k, v in sent.items() if k not in _OWN and not k.startswith("x_")},
+        extensions=extensions(
+            {"project": wire.x_project, "conversation": wire.x_conversation}, headers
+        ),
     )
     return request, wire.encoding_format or "float"
 

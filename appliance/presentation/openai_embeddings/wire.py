@@ -17,3 +17,5 @@ class WireRequest(msgspec.Struct):
     model: ModelName | None = ""
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: Annotated[int, Meta(ge=1)] | None = None
+    x_project: str | None = None
+    x_conversation: str | None = None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.identity import Identity, identify, new_trace_id
+from appliance.domain.identity import Identity, TraceIds, identify, new_trace_id
 
 TRACE = "0123456789ab" + "0" * 20
 
@@ -25,6 +25,14 @@ def test_a_trace_id_is_32_hex_digits_and_fit_for_a_unit_name(moment: int, entrop
 
 def test_two_trace_ids_of_one_moment_differ() -> None:
     assert new_trace_id(1, os.urandom(10)) != new_trace_id(1, os.urandom(10))
+
+
+def test_a_clock_that_is_set_back_does_not_turn_the_order_of_ids() -> None:
+    moments = iter([100.0, 101.0, 40.0, 41.0, 101.5])
+    ids = TraceIds(lambda: next(moments), os.urandom)
+    made = [ids.new() for _ in range(5)]
+    assert [int(one[:12], 16) for one in made] == [100_000, 101_000, 101_000, 101_000, 101_500]
+    assert len(set(made)) == 5
 
 
 def test_the_correlation_header_wins_over_the_request_id() -> None:

@@ -1,9 +1,14 @@
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
+import pytest
 
+from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.envelope import rfc3339
-from appliance.domain.events.topics import TOPICS, events_of
+from appliance.domain.events.exchange import Cut, Embedding, Exchange, Hit, Retrieval, Returned
+from appliance.domain.events.topics import KEPT, TOPICS, events_of
 from tests.fakes.exchanges import exchange
 
 ENVELOPE = (
@@ -15,56 +20,166 @@ ENVELOPE = (
     "schema",
     "host",
 )
+CALL = {"id": "call-1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
+LOOKED_UP = Retrieval(
+    "default",
+    (Hit("notes.md", 2, 0.75, 40),),
+    duration_s=0.02,
+    began_s=0.001,
+    query="how?",
+    cut=(Cut("old.md", 0, 0.9, 4000, "room"), Cut("far.md", 1, 0.1, 30, "score")),
+    min_score=0.2,
+    limit=5,
+    room_tokens=900,
+    context_window=4096,
+    embedding=Embedding("query", "all-minilm-l6-v2", ("how?",), 256, 3, 0.001, 0.005),
+)
 
 
-def test_a_chat_exchange_becomes_one_event_per_topic() -> None:
-    events = list(events_of(exchange(1)))
-    assert [event.subject for event in events] == list(TOPICS)
-    assert list(TOPICS) == ["pipeline.knowledge.chat.persist", "telemetry.knowledge.chat"]
+def whole(number: int = 1, **changes: Any) -> Exchange:
+    """An exchange with knowledge, a tool's result and a call: every subject has something."""
+    full: dict[str, Any] = {
+        "retrieval": LOOKED_UP,
+        "tool_calls": (CALL,),
+        "tool_results": (Returned("call-0", "look", "{}", "it rains"),),
+        "message_count": 4,
+    }
+    return exchange(number, **(full | changes))
 
 
-def test_every_event_begins_with_the_envelope() -> None:
-    for event in events_of(exchange(1)):
+def bodies(of: Exchange) -> Mapping[str, dict[str, Any]]:
+    """The last body of each subject, as a reader finds it."""
+    return {e.subject: msgspec.json.decode(msgspec.json.encode(e.body)) for e in events_of(of)}
+
+
+def test_an_exchange_with_everything_has_an_event_of_every_subject() -> None:
+    assert list(bodies(whole())) == list(TOPICS)
+    assert [s for s in TOPICS if s.startswith(KEPT)] == list(DURABLES)
+
+
+def test_the_subjects_are_those_that_other_tools_rely_on() -> None:
+    assert set(TOPICS) == {
+        "pipeline.knowledge.chat.persist",
+        "pipeline.knowledge.embedding",
+        "pipeline.knowledge.retrieve",
+        "pipeline.knowledge.compose",
+        "pipeline.knowledge.flow.lineage",
+        "pipeline.knowledge.tool_call",
+        "telemetry.knowledge.chat",
+        "telemetry.knowledge.embedding",
+        "telemetry.knowledge.retrieve",
+        "telemetry.knowledge.tool_call",
+        "telemetry.knowledge.route",
+    }
+
+
+def test_a_plain_chat_has_events_of_what_happened_alone() -> None:
+    assert list(bodies(exchange(1, retrieval=None))) == [
+        "pipeline.knowledge.chat.persist",
+        "pipeline.knowledge.flow.lineage",
+        "telemetry.knowledge.chat",
+        "telemetry.knowledge.route",
+    ]
+
+
+def test_an_embedding_has_no_chat_event() -> None:
+    made = Embedding("request", "all-minilm-l6-v2", ("a", "b"), 256, 6)
+    one = exchange(1, operation="embeddings", retrieval=None, attempts=(), embedding=made)
+    assert list(bodies(one)) == [
+        "pipeline.knowledge.embedding",
+        "pipeline.knowledge.flow.lineage",
+        "telemetry.knowledge.embedding",
+        "telemetry.knowledge.route",
+    ]
+
+
+@pytest.mark.parametrize("made", [exchange(1), whole()], ids=["plain", "whole"])
+def test_every_event_begins_with_the_envelope(made: Exchange) -> None:
+    for event in events_of(made):
         assert tuple(event.body)[:7] == ENVELOPE
         assert event.body["event_id"] == event.event_id
-        assert event.body["trace_id"] == exchange(1).trace_id
+        assert event.body["trace_id"] == made.trace_id
 
 
 def test_the_same_exchange_has_the_same_event_ids_and_no_two_events_share_one() -> None:
-    first, again = ([event.event_id for event in events_of(exchange(number))] for number in (3, 3))
-    other = [event.event_id for event in events_of(exchange(4))]
+    first, again = ([event.event_id for event in events_of(whole(n))] for n in (3, 3))
+    other = [event.event_id for event in events_of(whole(4))]
     assert first == again
-    assert len(set(first + other)) == 4
+    assert len(set(first + other)) == 2 * len(first)
 
 
 def test_persist_carries_everything_under_opentelemetrys_names() -> None:
-    kept = exchange(5)
-    body = msgspec.json.decode(msgspec.json.encode(next(events_of(kept)).body))
+    kept = whole(5, reasoning="hm", cache_read_tokens=7, reasoning_tokens=2, dropped=("seed",))
+    body = bodies(kept)["pipeline.knowledge.chat.persist"]
     assert body["gen_ai.request.model"] == "qwen3-8b"
     assert body["gen_ai.usage.input_tokens"] == 12
+    assert body["gen_ai.usage.cache_read.input_tokens"] == 7
+    assert body["gen_ai.usage.reasoning.output_tokens"] == 2
     assert body["gen_ai.response.finish_reasons"] == ["stop"]
     assert body["messages"] == list(kept.messages)
-    assert body["answer"] == "answer 5"
-    assert body["attempts"] == [{"backend": "local", "model": "qwen3-8b-q4", "outcome": "ok"}]
-    assert body["retrieval"]["hits"] == [{"document": "notes.md", "chunk": 2, "score": 0.75}]
+    assert (body["answer"], body["reasoning"], body["dropped"]) == ("answer 5", "hm", ["seed"])
+    assert body["tool_calls"] == [CALL]
+    assert [(a["backend"], a["outcome"]) for a in body["attempts"]] == [("local", "ok")]
+    assert [h["document"] for h in body["retrieval"]["hits"]] == ["notes.md"]
+
+
+def test_retrieve_has_the_query_the_thresholds_and_all_that_was_found_best_first() -> None:
+    body = bodies(whole())["pipeline.knowledge.retrieve"]
+    assert (body["query"], body["min_score"], body["limit"]) == ("how?", 0.2, 5)
+    assert [(h["document"], h["cut"]) for h in body["hits"]] == [
+        ("old.md", "room"),
+        ("notes.md", ""),
+        ("far.md", "score"),
+    ]
+    assert (body["found_count"], body["hit_count"], body["best_score"]) == (3, 1, 0.9)
+
+
+def test_compose_tells_what_was_injected_and_what_was_cut_and_why() -> None:
+    body = bodies(whole())["pipeline.knowledge.compose"]
+    assert [hit["document"] for hit in body["injected"]] == ["notes.md"]
+    assert [(cut["document"], cut["reason"]) for cut in body["cut"]] == [
+        ("old.md", "room"),
+        ("far.md", "score"),
+    ]
+    assert (body["used_tokens"], body["room_tokens"], body["context_window"]) == (40, 900, 4096)
+    assert (body["messages_before"], body["messages_after"]) == (2, 4)
+
+
+def test_the_embedding_of_a_query_is_the_inference_roles() -> None:
+    body = bodies(whole())["pipeline.knowledge.embedding"]
+    assert (body["purpose"], body["texts"], body["backend"]) == ("query", ["how?"], "inference")
+    assert (body["gen_ai.response.model"], body["dimensions"]) == ("all-minilm-l6-v2", 256)
+
+
+def test_results_and_calls_of_tools_are_events_of_their_own_in_order() -> None:
+    made = [e.body for e in events_of(whole()) if e.subject == "pipeline.knowledge.tool_call"]
+    assert [(b["kind"], b["gen_ai.tool.call.id"], b["gen_ai.tool.name"]) for b in made] == [
+        ("result", "call-0", "look"),
+        ("call", "call-1", "add"),
+    ]
+    assert made[0]["gen_ai.tool.call.result"] == "it rains"
+    assert made[1]["gen_ai.tool.call.arguments"] == '{"a":1}'
+    assert made[0]["event_id"] != made[1]["event_id"]
 
 
 def test_telemetry_carries_nothing_anybody_wrote() -> None:
+    said = Embedding("query", "all-minilm-l6-v2", ("SECRET",), 256, 3)
     secret = exchange(
         6,
         messages=({"role": "user", "content": "SECRET"},),
         answer="SECRET",
-        tool_calls=({"function": {"arguments": "SECRET"}},),
+        reasoning="SECRET",
+        tool_calls=({"id": "1", "function": {"name": "f", "arguments": "SECRET"}},),
+        tool_results=(Returned("0", "f", "SECRET", "SECRET"),),
         params={"stop": "SECRET"},
         error_message="SECRET",
+        retrieval=Retrieval("w", (Hit("SECRET", 0, 0.5),), query="SECRET", embedding=said),
     )
-    telemetry = list(events_of(secret))[1].body
-    assert b"SECRET" not in msgspec.json.encode(telemetry)
-    assert (telemetry["message_count"], telemetry["tool_call_count"]) == (1, 1)
-
-
-def test_another_operation_has_no_chat_events() -> None:
-    assert list(events_of(exchange(1, operation="embeddings"))) == []
+    told = {s: b for s, b in bodies(secret).items() if s.startswith("telemetry.")}
+    assert len(told) == 5
+    assert b"SECRET" not in msgspec.json.encode(told)
+    chat = told["telemetry.knowledge.chat"]
+    assert (chat["message_count"], chat["tool_call_count"]) == (1, 1)
 
 
 def test_times_are_rfc_3339_to_the_microsecond() -> None:
