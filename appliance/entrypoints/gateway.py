@@ -49,7 +49,7 @@ from appliance.infra.nats.shipper import Shipper
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from appliance.infra.spool.spool import Spool
-from appliance.infra.telemetry.logs import AccessLines, configure
+from appliance.infra.telemetry.logs import AccessLines, configure, soon
 from appliance.infra.telemetry.metrics import GatewayMetrics
 from appliance.presentation.errors import status_of
 from appliance.presentation.surface import SURFACES
@@ -103,6 +103,7 @@ def create(
     metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health))
     sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
     seal = Seal(seal_secret(config, state))
+    access_log = AccessLines("gateway", config.log.level, later=soon)
     chat = ChatService(
         routing.router,
         backends,
@@ -129,8 +130,8 @@ def create(
         ).report,
         metrics=metrics.render,
     )
-    app = build_app(SURFACES, services, _http_settings(config, keys))
-    return app, _lifespan(config, adapters, keys, routing.prober)
+    app = build_app(SURFACES, services, _http_settings(config, keys, access_log))
+    return app, _lifespan(config, adapters, keys, routing.prober, access_log)
 
 
 def _adapters(config: Config, spool_dir: Path) -> Adapters:
@@ -180,7 +181,7 @@ def _augmenter(config: Config, adapters: Adapters) -> Augmenter:
     )
 
 
-def _http_settings(config: Config, keys: KeyWatch) -> HttpSettings:
+def _http_settings(config: Config, keys: KeyWatch, access_log: AccessLines) -> HttpSettings:
     gateway = config.gateway
     return HttpSettings(
         max_body_bytes=gateway.max_body_bytes,
@@ -190,7 +191,7 @@ def _http_settings(config: Config, keys: KeyWatch) -> HttpSettings:
         # Ids must be unique, not secret: a system call for each is not worth it.
         identify=partial(_identify, TraceIds(_CLOCK.wall, random.Random(os.urandom(16)).randbytes)),
         monotonic=time.monotonic,
-        access_log=AccessLines("gateway", config.log.level).write,
+        access_log=access_log.write,
         started=int(time.time()),
     )
 
@@ -201,9 +202,10 @@ def _identify(ids: TraceIds, correlation: str | None, request_id: str | None) ->
 
 @asynccontextmanager
 async def _lifespan(
-    config: Config, adapters: Adapters, keys: KeyWatch, prober: Prober
+    config: Config, adapters: Adapters, keys: KeyWatch, prober: Prober, access_log: AccessLines
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        stack.callback(access_log.flush)
         stack.push_async_callback(adapters.http.aclose)
         await stack.enter_async_context(adapters.postgres)
         await stack.enter_async_context(adapters.spool)

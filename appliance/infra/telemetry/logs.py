@@ -1,10 +1,12 @@
 """One JSON object a line on standard error: `ts level role host event`, the two ids, and fields."""
 
+import asyncio
 import json
 import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -49,13 +51,33 @@ class JsonFormatter(logging.Formatter):
         return _bytes_of(line).decode("utf-8", "replace")
 
 
-class AccessLines:
-    """The access log's own way out: a LogRecord costs more than the request's decoding does."""
+LINGER_S = 0.01
 
-    def __init__(self, role: str, level: str, descriptor: int = 2) -> None:
+
+def soon(flush: Callable[[], None]) -> None:
+    """Run `flush` on the event loop in a moment: lines of that long are one write."""
+    asyncio.get_running_loop().call_later(LINGER_S, flush)
+
+
+class AccessLines:
+    """The access log's own way out: a LogRecord costs more than the request's decoding does, and a
+    write of its own for each line as much again.
+
+    `later` schedules a flush; without it every line is written at once.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        level: str,
+        descriptor: int = 2,
+        later: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         self._fixed = {"role": role, "host": socket.gethostname(), "event": "request"}
         self._least = logging.getLevelName(level.upper())
         self._descriptor = descriptor
+        self._later = later
+        self._lines: list[bytes] = []
 
     def write(self, level: int, fields: dict[str, Any]) -> None:
         """One line with `fields`, the two ids among them, when `level` is to be seen."""
@@ -64,8 +86,18 @@ class AccessLines:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         name = "debug" if level <= logging.DEBUG else "info"
         line = {"ts": now, "level": name, **self._fixed, **fields}
-        with suppress(OSError):
-            os.write(self._descriptor, _bytes_of(line) + b"\n")
+        self._lines.append(_bytes_of(line))
+        if self._later is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._later(self.flush)
+
+    def flush(self) -> None:
+        """Write what has gathered; called once more at the end of the process."""
+        lines, self._lines = self._lines, []
+        if lines:
+            with suppress(OSError):
+                os.write(self._descriptor, b"\n".join(lines) + b"\n")
 
 
 class LineHandler(logging.Handler):

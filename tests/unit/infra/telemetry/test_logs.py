@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -122,4 +123,27 @@ def test_an_access_line_has_the_same_names_and_only_levels_that_are_asked_for() 
     assert (told["trace_id"], told["path"]) == ("t1", "/v1/\udcff")
     os.close(reading)
     lines.write(logging.INFO, IDS)
+    os.close(writing)
+
+
+def test_access_lines_that_come_together_leave_together_and_none_stays_behind() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    flushes: list[Callable[[], None]] = []
+    lines = AccessLines("gateway", "info", writing, later=flushes.append)
+    for number in range(3):
+        lines.write(logging.INFO, {**IDS, "status": number})
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1)
+    flushes.pop()()
+    assert not flushes
+    told = os.read(reading, 65536).splitlines()
+    assert [json.loads(line)["status"] for line in told] == [0, 1, 2]
+    lines.write(logging.INFO, {**IDS, "status": 3})
+    lines.flush()  # the end of the process
+    assert json.loads(os.read(reading, 65536))["status"] == 3
+    flushes.pop()()  # comes too late and finds nothing
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1)
+    os.close(reading)
     os.close(writing)
