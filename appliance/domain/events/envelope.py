@@ -38,14 +38,15 @@ def _second(unix_s: int) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def envelope(exchange: Exchange, identifier: str, schema: str) -> dict[str, Any]:
-    """The seven fields every event starts with; `schema` is `<name>/<version>`."""
+def envelope(exchange: Exchange) -> dict[str, Any]:
+    """The seven fields every event starts with.  `event_id` and `schema` (`<name>/<version>`) are
+    each event's own and come later: they have their place here."""
     return {
-        "event_id": identifier,
+        "event_id": "",
         "trace_id": exchange.trace_id,
         "correlation_id": exchange.correlation_id,
         "conversation_id": exchange.conversation_id,
         "occurred_at": rfc3339(exchange.occurred_at),
-        "schema": schema,
+        "schema": "",
         "host": exchange.host,
     }

@@ -8,9 +8,10 @@ A node is there when its step happened.  Parents come before their children; ids
 the exchange.  An exchange that embeds is request ─ embedding ─ answer.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from appliance.domain.events.exchange import Attempt, Exchange, Retrieval
+from appliance.domain.events.exchange import Attempt, Embedding, Exchange, Retrieval, Returned
 
 LINEAGE = "pipeline.knowledge.flow.lineage"
 Node = dict[str, Any]
@@ -25,22 +26,44 @@ class FlowLineage:
     @staticmethod
     def payloads(exchange: Exchange) -> tuple[dict[str, Any], ...]:
         """One payload for every exchange."""
-        nodes = [_request(exchange)]
-        nodes += _embedding(exchange) if exchange.embedding is not None else _chat(exchange)
-        nodes.append(_answer(exchange, nodes))
-        return ({"nodes": nodes},)
+        return ({"nodes": _nodes(exchange)},)
 
 
+def _nodes(exchange: Exchange) -> list[Node]:
+    nodes = [_request(exchange)]
+    if exchange.embedding is not None:
+        nodes.append(_embedding(exchange.embedding, exchange.error_type or "ok"))
+        return [*nodes, _answer(exchange, ["embedding"])]
+    ends = ["request"]
+    if exchange.retrieval is not None:
+        nodes += _knowledge(exchange.retrieval)
+        ends = ["compose"]
+    if exchange.tool_results:
+        results = [_result(n, returned) for n, returned in enumerate(exchange.tool_results)]
+        nodes += results
+        ends = [*(node["id"] for node in results), *ends]
+    if exchange.attempts:
+        nodes += [
+            _llm(number, attempt, ends) for number, attempt in enumerate(exchange.attempts, 1)
+        ]
+        ends = [nodes[-1]["id"]]
+    if exchange.tool_calls:
+        tools = [_tool(number, call, ends) for number, call in enumerate(exchange.tool_calls)]
+        nodes += tools
+        ends = [node["id"] for node in tools]
+    return [*nodes, _answer(exchange, ends)]
+
+
+# Its own function, and by position: three to ten are made an exchange.
 def _node(
     identifier: str,
     kind: str,
     name: str,
     parents: list[str],
-    *,
-    status: str = "ok",
-    began_s: float | None = None,
-    duration_s: float | None = None,
-    detail: dict[str, Any] | None = None,
+    status: str,
+    began_s: float | None,
+    duration_s: float | None,
+    detail: dict[str, Any],
 ) -> Node:
     return {
         "id": identifier,
@@ -50,128 +73,61 @@ def _node(
         "status": status,
         "began_s": began_s,
         "duration_s": duration_s,
-        "detail": detail or {},
+        "detail": detail,
     }
 
 
 def _request(exchange: Exchange) -> Node:
     detail = {"messages": len(exchange.messages), "stream": exchange.stream}
-    return _node("request", "request", exchange.surface, [], began_s=0.0, detail=detail)
+    return _node("request", "request", exchange.surface, [], "ok", 0.0, None, detail)
 
 
-def _embedding(exchange: Exchange) -> list[Node]:
-    made = exchange.embedding
-    assert made is not None
-    return [
-        _node(
-            "embedding",
-            "embedding",
-            made.model,
-            ["request"],
-            status=exchange.error_type or "ok",
-            began_s=made.began_s,
-            duration_s=made.duration_s,
-            detail={"inputs": len(made.texts), "input_tokens": made.input_tokens},
-        )
-    ]
-
-
-def _chat(exchange: Exchange) -> list[Node]:
-    results = [
-        _node(
-            f"result:{number}",
-            "tool_result",
-            returned.name,
-            ["request"],
-            status="error" if returned.is_error else "ok",
-            detail={"call_id": returned.call_id, "chars": len(returned.content)},
-        )
-        for number, returned in enumerate(exchange.tool_results)
-    ]
-    knowledge = _knowledge(exchange.retrieval) if exchange.retrieval is not None else []
-    before = [node["id"] for node in results]
-    before.append(knowledge[-1]["id"] if knowledge else "request")
-    llms = [_llm(number, attempt, before) for number, attempt in enumerate(exchange.attempts, 1)]
-    asked = [llms[-1]["id"]] if llms else before
-    tools = [
-        _node(
-            f"tool:{number}",
-            "tool",
-            call["function"]["name"],
-            asked,
-            detail={"call_id": call["id"]},
-        )
-        for number, call in enumerate(exchange.tool_calls)
-    ]
-    return [*results, *knowledge, *llms, *tools]
+def _embedding(made: Embedding, status: str) -> Node:
+    detail = {"inputs": len(made.texts), "input_tokens": made.input_tokens}
+    times = (made.began_s, made.duration_s)
+    return _node("embedding", "embedding", made.model, ["request"], status, *times, detail)
 
 
 def _knowledge(retrieval: Retrieval) -> list[Node]:
-    nodes: list[Node] = []
-    if (made := retrieval.embedding) is not None:
-        nodes.append(
-            _node(
-                "embedding",
-                "embedding",
-                made.model,
-                ["request"],
-                began_s=made.began_s,
-                duration_s=made.duration_s,
-                detail={"input_tokens": made.input_tokens},
-            )
-        )
-    nodes.append(
-        _node(
-            "retrieve",
-            "retrieve",
-            retrieval.workspace,
-            [nodes[-1]["id"] if nodes else "request"],
-            status=f"degraded:{retrieval.degraded}" if retrieval.degraded else "ok",
-            began_s=retrieval.began_s,
-            duration_s=retrieval.duration_s,
-            detail={"found": len(retrieval.hits) + len(retrieval.cut)},
-        )
-    )
-    detail = {"injected": len(retrieval.hits), "cut": len(retrieval.cut)}
-    nodes.append(_node("compose", "compose", "", ["retrieve"], detail=detail))
-    return nodes
+    made = retrieval.embedding
+    nodes = [] if made is None else [_embedding(made, "ok")]
+    parents = [nodes[-1]["id"] if nodes else "request"]
+    status = f"degraded:{retrieval.degraded}" if retrieval.degraded else "ok"
+    times = (retrieval.began_s, retrieval.duration_s)
+    found = {"found": len(retrieval.hits) + len(retrieval.cut)}
+    taken = {"injected": len(retrieval.hits), "cut": len(retrieval.cut)}
+    return [
+        *nodes,
+        _node("retrieve", "retrieve", retrieval.workspace, parents, status, *times, found),
+        _node("compose", "compose", "", ["retrieve"], "ok", None, None, taken),
+    ]
+
+
+def _result(number: int, returned: Returned) -> Node:
+    status = "error" if returned.is_error else "ok"
+    detail = {"call_id": returned.call_id, "chars": len(returned.content)}
+    identifier, parents = f"result:{number}", ["request"]
+    return _node(identifier, "tool_result", returned.name, parents, status, None, None, detail)
 
 
 def _llm(number: int, attempt: Attempt, parents: list[str]) -> Node:
-    return _node(
-        f"llm:{number}",
-        "llm",
-        attempt.model,
-        parents,
-        status=attempt.outcome,
-        began_s=attempt.began_s,
-        duration_s=attempt.duration_s,
-        detail={"backend": attempt.backend},
-    )
+    times = (attempt.began_s, attempt.duration_s)
+    detail = {"backend": attempt.backend}
+    return _node(f"llm:{number}", "llm", attempt.model, parents, attempt.outcome, *times, detail)
 
 
-def _answer(exchange: Exchange, nodes: list[Node]) -> Node:
-    """Its parents are the nodes nobody has as a parent yet, but for attempts that failed."""
-    used = {parent for node in nodes for parent in node["parents"]}
-    leaves = [node["id"] for node in nodes if node["id"] not in used]
-    last = max((node["id"] for node in nodes if node["kind"] == "llm"), default="", key=_number)
-    parents = [leaf for leaf in leaves if not leaf.startswith("llm:") or leaf == last]
+def _tool(number: int, call: Mapping[str, Any], parents: list[str]) -> Node:
+    name, detail = call["function"]["name"], {"call_id": call["id"]}
+    return _node(f"tool:{number}", "tool", name, parents, "ok", None, None, detail)
+
+
+def _answer(exchange: Exchange, parents: list[str]) -> Node:
     detail = {
         "finish_reason": exchange.finish_reason,
         "input_tokens": exchange.input_tokens,
         "output_tokens": exchange.output_tokens,
         "error": exchange.error_type,
     }
-    return _node(
-        "answer",
-        "answer",
-        exchange.selected_model or exchange.request_model,
-        parents,
-        status=exchange.status,
-        duration_s=exchange.duration_s,
-        detail=detail,
-    )
-
-
-def _number(identifier: str) -> int:
-    return int(identifier.partition(":")[2])
+    name = exchange.selected_model or exchange.request_model
+    took_s = exchange.duration_s
+    return _node("answer", "answer", name, parents, exchange.status, None, took_s, detail)

@@ -21,6 +21,8 @@ class ToolCall:
     @staticmethod
     def payloads(exchange: Exchange) -> list[dict[str, Any]]:
         """Results first, then calls, each in the order of the conversation."""
+        if not exchange.tool_calls and not exchange.tool_results:
+            return []
         shared = _shared(exchange)
         results = [_result(returned) | shared for returned in exchange.tool_results]
         return results + [

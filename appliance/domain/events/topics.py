@@ -45,11 +45,11 @@ KEPT = "pipeline."  # what must not be lost; measures are sent once beside it
 
 def events_of(exchange: Exchange) -> Iterator[Event]:
     """Every event of `exchange`, `pipeline.*` first, and none of these when nothing is stored."""
+    shared = envelope(exchange)
     for subject, topic in TOPICS.items():
         if exchange.store == "none" and subject.startswith(KEPT):
             continue
         for number, payload in enumerate(topic.payloads(exchange)):
             identifier = event_id(exchange.trace_id, subject, number)
-            body = envelope(exchange, identifier, topic.schema)
-            body.update(payload)
-            yield Event(subject, identifier, body)
+            own = {"event_id": identifier, "schema": topic.schema}
+            yield Event(subject, identifier, {**shared, **own, **payload})
