@@ -24,6 +24,7 @@ class ChatPersist:
             return ()
         payload = _measures(exchange)
         payload["router_reason"] = exchange.router_reason
+        payload["candidates"] = exchange.candidates
         payload["key_name"] = exchange.key_name
         payload["error.message"] = exchange.error_message
         payload["messages"] = exchange.messages
@@ -38,7 +39,8 @@ class ChatPersist:
 
 
 class ChatTelemetry:
-    """Counts, durations and names; nothing a person or a model wrote."""
+    """Counts, durations and names; nothing a person or a model wrote.  `message_count` is of those
+    the client sent."""
 
     schema = "knowledge.chat/1"
 

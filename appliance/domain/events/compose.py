@@ -1,6 +1,5 @@
 """Event of composing a prompt: what was injected, and what was cut and why."""
 
-from dataclasses import asdict
 from typing import Any
 
 from appliance.domain.events.exchange import Exchange
@@ -25,8 +24,8 @@ class Compose:
                 "context_window": retrieval.context_window,
                 "room_tokens": retrieval.room_tokens,
                 "used_tokens": sum(hit.tokens for hit in retrieval.hits),
-                "injected": [asdict(hit) for hit in retrieval.hits],
-                "cut": [asdict(cut) for cut in retrieval.cut],
+                "injected": retrieval.hits,
+                "cut": retrieval.cut,
                 "messages_before": len(exchange.messages),
                 "messages_after": exchange.message_count or len(exchange.messages),
                 "dropped": exchange.dropped,

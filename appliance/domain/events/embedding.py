@@ -1,4 +1,7 @@
-"""Events of a call to an embedding model: a caller's own, or the one behind a retrieval."""
+"""Events of a call to an embedding model: a caller's own, or the one behind a retrieval.
+
+A query that could not be embedded has none: its retrieval says so (`degraded`).
+"""
 
 from typing import Any
 

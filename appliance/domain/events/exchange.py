@@ -73,7 +73,7 @@ class Retrieval:
     embedding: Embedding | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One try at a backend: `outcome` is `ok` or the error's class name.  `began_s` counts from the
     arrival of the request, waiting for a slot included."""

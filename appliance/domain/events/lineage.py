@@ -4,8 +4,9 @@
              ├─ tool_result … ──────────────────┼─ llm (one an attempt) ─ tool (one a call) ─ answer
              └──────────────────────────────────┘
 
-A node is there when its step happened.  Parents come before their children; ids are unique within
-the exchange.  An exchange that embeds is request ─ embedding ─ answer.
+A node is there when its step happened.  Attempts that failed are leaves.  Parents come before their
+children; ids are unique within the exchange.  An exchange that embeds is request ─ embedding ─
+answer.
 """
 
 from collections.abc import Mapping
@@ -48,9 +49,13 @@ def _nodes(exchange: Exchange) -> list[Node]:
         ]
         ends = [nodes[-1]["id"]]
     if exchange.tool_calls:
-        tools = [_tool(number, call, ends) for number, call in enumerate(exchange.tool_calls)]
+        status = "ok" if exchange.status == "finished" else exchange.status
+        tools = [
+            _tool(number, call, ends, status) for number, call in enumerate(exchange.tool_calls)
+        ]
         nodes += tools
-        ends = [node["id"] for node in tools]
+        said = ends if exchange.answer else []
+        ends = [*said, *(node["id"] for node in tools)]
     return [*nodes, _answer(exchange, ends)]
 
 
@@ -78,8 +83,9 @@ def _node(
 
 
 def _request(exchange: Exchange) -> Node:
+    took_s = exchange.duration_s
     detail = {"messages": len(exchange.messages), "stream": exchange.stream}
-    return _node("request", "request", exchange.surface, [], "ok", 0.0, None, detail)
+    return _node("request", "request", exchange.surface, [], "ok", 0.0, took_s, detail)
 
 
 def _embedding(made: Embedding, status: str) -> Node:
@@ -92,14 +98,16 @@ def _knowledge(retrieval: Retrieval) -> list[Node]:
     made = retrieval.embedding
     nodes = [] if made is None else [_embedding(made, "ok")]
     parents = [nodes[-1]["id"] if nodes else "request"]
-    status = f"degraded:{retrieval.degraded}" if retrieval.degraded else "ok"
+    status = "ok" if made is not None else "skipped"  # no question, or no room beside it
+    if retrieval.degraded:
+        status = f"degraded:{retrieval.degraded}"
     times = (retrieval.began_s, retrieval.duration_s)
     found = {"found": len(retrieval.hits) + len(retrieval.cut)}
     taken = {"injected": len(retrieval.hits), "cut": len(retrieval.cut)}
     return [
         *nodes,
         _node("retrieve", "retrieve", retrieval.workspace, parents, status, *times, found),
-        _node("compose", "compose", "", ["retrieve"], "ok", None, None, taken),
+        _node("compose", "compose", "", ["retrieve"], status, None, None, taken),
     ]
 
 
@@ -116,9 +124,9 @@ def _llm(number: int, attempt: Attempt, parents: list[str]) -> Node:
     return _node(f"llm:{number}", "llm", attempt.model, parents, attempt.outcome, *times, detail)
 
 
-def _tool(number: int, call: Mapping[str, Any], parents: list[str]) -> Node:
+def _tool(number: int, call: Mapping[str, Any], parents: list[str], status: str) -> Node:
     name, detail = call["function"]["name"], {"call_id": call["id"]}
-    return _node(f"tool:{number}", "tool", name, parents, "ok", None, None, detail)
+    return _node(f"tool:{number}", "tool", name, parents, status, None, None, detail)
 
 
 def _answer(exchange: Exchange, parents: list[str]) -> Node:
@@ -129,5 +137,6 @@ def _answer(exchange: Exchange, parents: list[str]) -> Node:
         "error": exchange.error_type,
     }
     name = exchange.selected_model or exchange.request_model
-    took_s = exchange.duration_s
-    return _node("answer", "answer", name, parents, exchange.status, None, took_s, detail)
+    began_s = exchange.time_to_first_token_s
+    took_s = None if began_s is None else exchange.duration_s - began_s
+    return _node("answer", "answer", name, parents, exchange.status, began_s, took_s, detail)

@@ -13,6 +13,13 @@ from typing import Any
 from appliance.domain.events.exchange import Exchange, Retrieval, Store
 from appliance.domain.events.ports import ExchangeSink
 
+# Numbers and switches that say how an answer was made; any other name may be a client's own words.
+_PARAMS = frozenset({
+    "temperature", "top_p", "top_k", "min_p", "typical_p", "max_tokens", "max_completion_tokens",
+    "max_output_tokens", "seed", "n", "presence_penalty", "frequency_penalty", "repeat_penalty",
+    "repetition_penalty", "logprobs", "top_logprobs", "parallel_tool_calls", "dimensions",
+})  # fmt: skip
+
 
 class Withholding:
     """An ExchangeSink in front of another: it hands on what may be kept under `store`."""
@@ -35,7 +42,8 @@ def withheld(exchange: Exchange, store: Store) -> Exchange:
         exchange,
         store=store,
         messages=tuple({"role": m.get("role", ""), "content": ""} for m in exchange.messages),
-        params={k: v for k, v in exchange.params.items() if isinstance(v, bool | int | float)},
+        params={k: v for k, v in exchange.params.items() if k in _PARAMS and _is_number(v)},
+        dropped=(),
         answer="",
         reasoning="",
         tool_calls=tuple(_call(call) for call in exchange.tool_calls),
@@ -46,6 +54,10 @@ def withheld(exchange: Exchange, store: Store) -> Exchange:
         embedding=replace(embedding, texts=_blank(embedding.texts)) if embedding else None,
         error_message="",  # backends quote prompts in theirs
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, bool | int | float)
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ TELEMETRY = "telemetry.knowledge.retrieve"
 
 
 class Retrieve:
-    """The query and everything the search found, injected or not, best first."""
+    """The query and everything the search found, injected or not, best first: at most twice the
+    `limit`, which is what it asks the store for."""
 
     schema = "knowledge.retrieve/1"
 
@@ -73,6 +74,7 @@ def _measures(exchange: Exchange, retrieval: Retrieval) -> dict[str, Any]:
         "best_score": max(scores, default=None),
         "min_score": retrieval.min_score,
         "limit": retrieval.limit,
+        "room_tokens": retrieval.room_tokens,
         "degraded": retrieval.degraded,
         "project": exchange.project,
         "began_s": retrieval.began_s,

@@ -55,7 +55,8 @@ class ToolCallTelemetry:
 def _shared(exchange: Exchange) -> dict[str, Any]:
     return {
         "gen_ai.request.model": exchange.request_model,
-        "gen_ai.response.model": exchange.selected_model or exchange.response_model,
+        "gen_ai.response.model": exchange.response_model,
+        "selected_model": exchange.selected_model,
         "backend": exchange.backend,
         "project": exchange.project,
         "key_name": exchange.key_name,

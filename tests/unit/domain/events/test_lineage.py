@@ -34,8 +34,29 @@ def test_knowledge_and_tools_lie_between() -> None:
         "compose": ["retrieve"],
         "llm:1": ["result:0", "compose"],
         "tool:0": ["llm:1"],
-        "answer": ["tool:0"],
+        "answer": ["llm:1", "tool:0"],
     }
+
+
+def test_an_answer_that_is_calls_alone_comes_from_them_alone() -> None:
+    assert edges(whole(answer=""))["answer"] == ["tool:0"]
+
+
+def test_calls_of_an_exchange_that_was_cut_off_say_so() -> None:
+    cut = nodes(whole(status="cancelled"))
+    assert [node["status"] for node in cut if node["kind"] == "tool"] == ["cancelled"]
+
+
+def test_the_answer_begins_with_its_first_token_and_ends_with_the_exchange() -> None:
+    answer = nodes(exchange(1, duration_s=0.5, time_to_first_token_s=0.1))[-1]
+    assert (answer["began_s"], answer["duration_s"]) == (0.1, 0.4)
+    silent = nodes(exchange(1, duration_s=0.5, time_to_first_token_s=None))[-1]
+    assert (silent["began_s"], silent["duration_s"]) == (None, None)
+
+
+def test_knowledge_that_was_not_looked_up_was_skipped() -> None:
+    nothing = nodes(exchange(1, retrieval=Retrieval("default")))
+    assert [n["status"] for n in nothing if n["kind"] in ("retrieve", "compose")] == ["skipped"] * 2
 
 
 def test_every_attempt_is_a_node_and_the_last_one_leads_on() -> None:

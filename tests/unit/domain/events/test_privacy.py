@@ -16,7 +16,15 @@ def secret() -> Exchange:
     said = Embedding("query", "all-minilm-l6-v2", ("SECRET",), 256, 3)
     return whole(
         messages=({"role": "user", "content": [{"type": "text", "text": "SECRET"}]},),
-        params={"temperature": 0.5, "seed": 7, "stop": ["SECRET"], "tools": [{"x": "SECRET"}]},
+        dropped=("SECRET",),
+        params={
+            "SECRET": 1,
+            "top_p": "SECRET",
+            "temperature": 0.5,
+            "seed": 7,
+            "stop": ["SECRET"],
+            "tools": [{"x": "SECRET"}],
+        },
         answer="SECRET",
         reasoning="SECRET",
         tool_calls=(CALL,),

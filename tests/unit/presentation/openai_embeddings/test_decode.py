@@ -12,7 +12,7 @@ from appliance.presentation.openai_embeddings.wire import MAX_INPUTS
 
 
 def read(**fields: Any) -> tuple[EmbeddingRequest, str]:
-    return decode(json.dumps(fields).encode())
+    return decode(json.dumps(fields).encode(), {})
 
 
 def test_one_text_is_a_batch_of_one() -> None:
