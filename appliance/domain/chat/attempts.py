@@ -10,7 +10,7 @@ What came of each try is told to `routing/health.py`, which passes by a backend 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appliance.domain.errors import (
@@ -42,14 +42,21 @@ class Attempts:
     """Walks the plan of one request and remembers what was tried."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], policy: RetryPolicy, health: Health | None = None
+        self,
+        candidates: Sequence[Candidate],
+        policy: RetryPolicy,
+        elapsed: Callable[[], float],
+        health: Health | None = None,
     ) -> None:
+        """`elapsed` gives seconds since the arrival of the request."""
         self._candidates = candidates
         self._policy = policy
+        self._elapsed = elapsed
         self._health = health
         self._position = 0
         self._retried = 0
         self._asking = False
+        self._began_s: float | None = None  # of the try under way
         self.tried: list[Attempt] = []
 
     @property
@@ -57,29 +64,38 @@ class Attempts:
         """The backend to try now."""
         return self._candidates[self._position]
 
+    def begin(self) -> None:
+        """A try at the current backend begins, with the wait for a slot."""
+        self._began_s = self._elapsed()
+
     def asking(self) -> None:
         """The current backend is being asked from here on; before, the request waits for us."""
         self._asking = True
 
     def succeeded(self) -> None:
         """Note that the current backend answered."""
-        self._asking = False
-        self.tried.append(Attempt(self.current.backend, self.current.upstream_model, "ok"))
+        self._end("ok")
         if self._health is not None:
             self._health.request_succeeded(self.current.backend)
 
     def note_failure(self, error: Exception) -> None:
         """Note why the current backend did not answer."""
-        self._asking = False
+        self._end(outcome_of(error))
         if self._health is not None:
             self._health.request_failed(self.current.backend, error)
-        current = self.current
-        self.tried.append(Attempt(current.backend, current.upstream_model, outcome_of(error)))
 
-    def gave_up(self, error: Exception) -> None:
-        """The exchange ended with a limit of its own: the current backend's failure while it was
-        being asked, nobody's while files were fetched or a slot was waited for."""
-        if self._health is not None and self._asking:
+    def cut_off(self, error: Exception | None, *, content_seen: bool) -> None:
+        """The exchange ends; a try that is under way ends with it: with `error`, or (None) because
+        nobody waits for it any more.
+
+        A limit of the exchange's own is the backend's failure while it was being asked, and
+        nobody's while files were fetched or a slot was waited for, or once it had begun to answer.
+        """
+        if self._began_s is None:
+            return
+        blamed = self._asking and not content_seen and isinstance(error, BackendTimeout)
+        self._end(outcome_of(error) if error is not None else "cancelled")
+        if error is not None and blamed and self._health is not None:
             self._health.request_failed(self.current.backend, error)
 
     async def after(self, error: BackendError, *, content_seen: bool) -> None:
@@ -96,6 +112,15 @@ class Attempts:
             self._retried = 0
         else:
             raise error
+
+    def _end(self, outcome: str) -> None:
+        now_s = self._elapsed()
+        began_s = now_s if self._began_s is None else self._began_s
+        self._asking, self._began_s = False, None
+        candidate = self.current
+        self.tried.append(
+            Attempt(candidate.backend, candidate.upstream_model, outcome, began_s, now_s - began_s)
+        )
 
 
 def _retried(error: BackendError) -> bool:

@@ -197,8 +197,9 @@ class ChatService:
                     answer = await backend.complete(
                         asked, attempts.current.upstream_model, turn.caller.identity
                     )
+                answer = parser.answer(answer)
                 attempts.succeeded()
-                return parser.answer(answer)
+                return answer
             except BackendError as exc:
                 await attempts.after(exc, content_seen=False)
             except ApplianceError as exc:
@@ -220,19 +221,27 @@ class ChatService:
         request = await inlined(request, self._fetcher, normalise=normalise)
         if turn.route == "rag":
             messages, turn.retrieval = await self._augmenter.augment(
-                request, plan, self._router.context_window(plan), turn.caller.identity
+                request,
+                plan,
+                self._router.context_window(plan),
+                turn.caller.identity,
+                began_s=turn.elapsed(),
             )
             request = replace(request, messages=messages)
         # Last: an ejected backend has one trial at a time, and this request is sent.
         turn.plan = plan = self._health.order(plan)
-        turn.attempts = attempts = Attempts(plan.candidates, self._retry, self._health)
+        turn.attempts = attempts = Attempts(
+            plan.candidates, self._retry, turn.elapsed, self._health
+        )
+        turn.message_count = len(request.messages)
         return request, attempts
 
     def _choose(
         self, turn: Turn, request: ChatRequest, attempts: Attempts
     ) -> tuple[ChatBackend, ChatRequest, Parser]:
-        """The backend to ask now, the request as it is to be asked, and who reads its answer."""
-        assert turn.plan is not None
+        """Begin a try: the backend to ask now, the request as it is to be asked, and who reads its
+        answer."""
+        attempts.begin()
         backend, parsing = self._backends[attempts.current.backend], attempts.current.parsing
         turn.provider = backend.dialect
         same = backend.speaks(request.dialect)
@@ -245,8 +254,8 @@ class ChatService:
     def _record(self, turn: Turn, status: Status, error: Exception | None) -> None:
         if turn.recorded is not None:
             return
-        if isinstance(error, BackendTimeout) and turn.attempts and not turn.content_seen:
-            turn.attempts.gave_up(error)
+        if turn.attempts is not None:
+            turn.attempts.cut_off(error, content_seen=turn.content_seen)
         http_status = 200 if turn.committed or status == "finished" else self._status_of(error)
         turn.recorded = exchange = turn.exchange(status, http_status, error)
         kept = [sink.keep(exchange) for sink in self._sinks]

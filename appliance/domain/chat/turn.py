@@ -7,12 +7,15 @@ from typing import Any
 
 from appliance.domain.access.keys import Key
 from appliance.domain.chat.attempts import Attempts
+from appliance.domain.chat.returned import returned_results
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.events.exchange import Exchange, Retrieval, Status
 from appliance.domain.identity import Identity
 from appliance.domain.routing.candidate import Plan
+
+_UNTOLD = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,11 @@ class Turn:
     route: str = "direct"
     provider: str = ""
     retrieval: Retrieval | None = None
+    message_count: int = 0  # as a backend is asked, injected ones included; 0 before that
     dropped: tuple[str, ...] = ()  # fields of the request that the answering backend was not sent
     transparent: bool = False  # knowledge came by configuration: nothing of it shows in the body
     text: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     calls: dict[int, ToolCallDelta] = field(default_factory=dict)
     finish_reason: str | None = None
     usage: Usage | None = None
@@ -53,14 +58,20 @@ class Turn:
     committed: bool = False  # a 200 has gone out: errors are in band from here on
     recorded: Exchange | None = None
 
+    def elapsed(self) -> float:
+        """Seconds since the arrival of the request."""
+        return self.monotonic() - self.started
+
     def observe(self, delta: Delta) -> None:
         """Add one step of the answer to what is known of it."""
         if delta.has_content and not self.content_seen:
             self.content_seen = True
-            self.first_token_s = self.monotonic() - self.started
+            self.first_token_s = self.elapsed()
         if delta.index == 0:
             if delta.text:
                 self.text.append(delta.text)
+            elif delta.reasoning:
+                self.thoughts.append(delta.reasoning)
             if delta.finish_reason:
                 self.finish_reason = delta.finish_reason
             for step in delta.tool_calls:
@@ -79,8 +90,9 @@ class Turn:
         """Take over a whole answer."""
         first = answer.first
         self.content_seen = True
-        self.first_token_s = self.monotonic() - self.started
+        self.first_token_s = self.elapsed()
         self.text.append(first.text)
+        self.thoughts.append(first.reasoning)
         self.finish_reason = first.finish_reason
         self.usage = answer.usage
         self.response_model = answer.model
@@ -102,8 +114,9 @@ class Turn:
 
     def exchange(self, status: Status, http_status: int, error: Exception | None) -> Exchange:
         """The record of this turn as it stands now."""
-        request, plan = self.request, self.plan
+        request, plan, attempts = self.request, self.plan, self.attempts
         ids, extensions = self.caller.identity, self.request.extensions
+        usage = self.usage or _UNTOLD
         return Exchange(
             trace_id=ids.trace_id,
             correlation_id=ids.correlation_id,
@@ -119,20 +132,28 @@ class Turn:
             request_model=request.model,
             selected_model=plan.selected if plan else "",
             response_model=self.response_model,
-            backend=self.attempts.current.backend if self.attempts else "",
+            backend=attempts.current.backend if attempts else "",
             provider=self.provider,
             router_reason=plan.reason if plan else "",
-            messages=tuple(m.source for m in request.messages),
+            candidates=tuple([c.backend for c in plan.candidates]) if plan else (),
+            messages=tuple([m.source for m in request.messages]),
+            message_count=self.message_count,
             params=request.params,
+            dropped=self.dropped or request.dropped,
             answer="".join(self.text),
-            tool_calls=tuple(_recorded(self.calls[n]) for n in sorted(self.calls)),
+            reasoning="".join(self.thoughts),
+            tool_calls=tuple([_recorded(self.calls[n]) for n in sorted(self.calls)]),
+            tool_results=returned_results(request.messages),
             finish_reason=self.finish_reason,
-            input_tokens=self.usage.input_tokens if self.usage else None,
-            output_tokens=self.usage.output_tokens if self.usage else None,
-            duration_s=self.monotonic() - self.started,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            duration_s=self.elapsed(),
             time_to_first_token_s=self.first_token_s,
             retrieval=self.retrieval,
-            attempts=tuple(self.attempts.tried) if self.attempts else (),
+            attempts=tuple(attempts.tried) if attempts else (),
             error_type=type(error).__name__ if error else "",
             error_message=str(error)[:2000] if error else "",
             project=extensions.project,

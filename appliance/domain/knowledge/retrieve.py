@@ -7,12 +7,12 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from appliance.domain.embeddings.ports import Embedder
+from appliance.domain.embeddings.ports import Embedded, Embedder
 from appliance.domain.errors import ApplianceError, PartUnavailable
-from appliance.domain.events.exchange import Hit, Retrieval
+from appliance.domain.events.exchange import Cut, Embedding, Hit, Retrieval
 from appliance.domain.identity import Identity
 from appliance.domain.knowledge.prompt import PREAMBLE, READ, frame
 from appliance.domain.knowledge.workspace import is_workspace
@@ -24,6 +24,8 @@ _MESSAGE_TOKENS = 16  # what a template puts around one message
 _ANSWER_TOKENS = 512  # kept free for an answer whose limit nobody named, or a quarter of the window
 _QUERY_HEAD_CHARS = 600  # the embedding model reads some 1000 characters; a question that comes
 _QUERY_TAIL_CHARS = 400  # with a file is asked before it or after it
+
+_Reason = Literal["score", "room", "repeated", "limit"]  # see Cut
 
 
 class RetrieveSettings(Protocol):
@@ -49,6 +51,15 @@ class Retrieved:
     chunks: tuple[FoundChunk, ...] = ()
 
 
+@dataclass(slots=True)
+class _Search:
+    """What came of a search, as far as it got: `degraded` names the part that failed it."""
+
+    found: list[FoundChunk] = field(default_factory=list)
+    embedding: Embedding | None = None
+    degraded: str = ""
+
+
 class Retriever:
     """Embeds the query, searches the workspace, and picks what fits."""
 
@@ -66,45 +77,60 @@ class Retriever:
         prompt_bytes: int = 0,
         max_output_tokens: int | None = None,
         identity: Identity | None = None,
+        began_s: float = 0.0,
     ) -> Retrieved:
         """The best chunks that fit beside a prompt of `prompt_bytes` and an answer, best first.
 
-        `context_window` in tokens, 0 when nobody knows it.  Never raises for a part that is down.
+        `context_window` in tokens, 0 when nobody knows it; `began_s` says when, counted from the
+        arrival of the request.  Never raises for a part that is down.
         """
         started = time.monotonic()
-        room = self._room_tokens(context_window, prompt_bytes, max_output_tokens)
-        text = _shorten(query.strip())
-        found, degraded = list[FoundChunk](), ""
+        window = context_window or self._settings.default_context_window
+        room = self._room_tokens(window, prompt_bytes, max_output_tokens)
+        text, search = _shorten(query.strip()), _Search()
         if text and room > 0 and is_workspace(workspace):
-            found, degraded = await self._search(text, workspace, identity)
-        chunks = tuple(_fitting(found, room, self._settings))
-        hits = tuple(Hit(chunk.document, chunk.index, chunk.score) for chunk in chunks)
-        return Retrieved(Retrieval(workspace, hits, degraded, time.monotonic() - started), chunks)
+            search = await self._search(text, workspace, identity, began_s)
+        hits, chunks, cut = _sorted_out(search.found, room, self._settings)
+        retrieval = Retrieval(
+            workspace=workspace,
+            hits=hits,
+            degraded=search.degraded,
+            duration_s=time.monotonic() - started,
+            began_s=began_s,
+            query=text,
+            cut=cut,
+            min_score=self._settings.min_score,
+            limit=self._settings.hits,
+            room_tokens=max(0, room),
+            context_window=window,
+            embedding=search.embedding,
+        )
+        return Retrieved(retrieval, chunks)
 
     async def _search(
-        self, text: str, workspace: str, identity: Identity | None
-    ) -> tuple[list[FoundChunk], str]:
-        """What the search found, and the part that failed it."""
-        part = "inference"
+        self, text: str, workspace: str, identity: Identity | None, began_s: float
+    ) -> _Search:
+        search, part, started = _Search(), "inference", time.monotonic()
         try:
             async with asyncio.timeout(self._settings.retrieve_timeout_s):
                 embedded = await self._embedder.embed([text], identity=identity)
+                search.embedding = _as_recorded(embedded, text, began_s, time.monotonic() - started)
                 part = "postgres"
                 # Twice the hits: some are too long for the room, some repeat another.
-                return await self._store.search(
+                search.found = await self._store.search(
                     embedded.vectors[0],
                     workspace=workspace,
                     model=embedded.model,
                     limit=2 * self._settings.hits,
-                ), ""
+                )
         except PartUnavailable as exc:
-            return [], exc.part
+            search.degraded = exc.part
         except (TimeoutError, ApplianceError):
-            return [], part
+            search.degraded = part
+        return search
 
     def _room_tokens(self, window: int, prompt_bytes: int, answer_tokens: int | None) -> int:
         """Tokens left for chunks, of the window's share that knowledge may take."""
-        window = window or self._settings.default_context_window
         answer = answer_tokens or min(_ANSWER_TOKENS, window // 4)
         fixed = estimate_tokens(PREAMBLE) + estimate_tokens(READ) + 3 * _MESSAGE_TOKENS
         left = window - math.ceil(prompt_bytes / BYTES_PER_TOKEN) - answer - fixed
@@ -116,19 +142,43 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
 
 
-def _fitting(
+def _as_recorded(embedded: Embedded, text: str, began_s: float, duration_s: float) -> Embedding:
+    return Embedding(
+        purpose="query",
+        model=embedded.model,
+        texts=(text,),
+        dimensions=len(embedded.vectors[0]),
+        input_tokens=embedded.input_tokens,
+        began_s=began_s,
+        duration_s=duration_s,
+    )
+
+
+def _sorted_out(
     found: Iterable[FoundChunk], room: int, settings: RetrieveSettings
-) -> Iterable[FoundChunk]:
-    """The best `hits` that score enough and fit; one too long for what is left is left out."""
-    taken = set[str]()
+) -> tuple[tuple[Hit, ...], tuple[FoundChunk, ...], tuple[Cut, ...]]:
+    """The best `hits` that score enough and fit, their chunks, and what is left out and why; one
+    too long for what is left of the room makes way for a shorter one."""
+    hits, chunks, cut, taken = list[Hit](), list[FoundChunk](), list[Cut](), set[str]()
     for chunk in found:
-        cost = estimate_tokens(frame(chunk)) + 1
-        if chunk.score >= settings.min_score and cost <= room and chunk.content not in taken:
-            taken.add(chunk.content)
-            room -= cost
-            yield chunk
-        if len(taken) == settings.hits:
-            return
+        tokens = estimate_tokens(frame(chunk)) + 1
+        reason: _Reason | None = None
+        if chunk.score < settings.min_score:
+            reason = "score"
+        elif chunk.content in taken:
+            reason = "repeated"
+        elif len(taken) == settings.hits:
+            reason = "limit"
+        elif tokens > room:
+            reason = "room"
+        if reason is not None:
+            cut.append(Cut(chunk.document, chunk.index, chunk.score, tokens, reason))
+            continue
+        taken.add(chunk.content)
+        room -= tokens
+        hits.append(Hit(chunk.document, chunk.index, chunk.score, tokens))
+        chunks.append(chunk)
+    return tuple(hits), tuple(chunks), tuple(cut)
 
 
 def _shorten(query: str) -> str:

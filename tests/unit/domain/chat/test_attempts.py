@@ -11,7 +11,9 @@ from appliance.domain.errors import (
     BackendTimeout,
     BackendUnavailable,
 )
+from appliance.domain.events.exchange import Attempt
 from appliance.domain.routing.candidate import Candidate
+from appliance.domain.routing.health import EjectionPolicy, Health
 
 FIRST, SECOND = Candidate("first", "m1"), Candidate("second", "m2")
 
@@ -34,8 +36,25 @@ def named(error: BackendError) -> str:
     return f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
 
 
-def attempts(*candidates: Candidate, retries: int = 2, backoff_s: float = 0.001) -> Attempts:
-    return Attempts(candidates or (FIRST, SECOND), RetryPolicy(retries, backoff_s))
+class Clock:
+    """Seconds since the arrival of the request, as the test says."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def attempts(
+    *candidates: Candidate,
+    retries: int = 2,
+    backoff_s: float = 0.001,
+    clock: Clock | None = None,
+    health: Health | None = None,
+) -> Attempts:
+    policy = RetryPolicy(retries, backoff_s)
+    return Attempts(candidates or (FIRST, SECOND), policy, clock or Clock(), health)
 
 
 @pytest.mark.parametrize("error", PASSING, ids=named)
@@ -133,3 +152,77 @@ async def test_a_failure_that_ends_it_is_remembered_too() -> None:
     with pytest.raises(BackendTimeout):
         await trying.after(TIMEOUT, content_seen=True)
     assert [a.outcome for a in trying.tried] == ["BackendTimeout"]
+
+
+async def test_each_try_says_when_it_began_and_how_long_it_took() -> None:
+    clock = Clock()
+    trying = attempts(clock=clock, retries=0)
+    clock.now = 1.0
+    trying.begin()
+    clock.now = 1.5  # a slot came free
+    trying.asking()
+    clock.now = 3.0
+    await trying.after(UNAVAILABLE, content_seen=False)
+    clock.now = 4.0
+    trying.begin()
+    clock.now = 9.0
+    trying.succeeded()
+    assert trying.tried == [
+        Attempt("first", "m1", "BackendUnavailable", 1.0, 2.0),
+        Attempt("second", "m2", "ok", 4.0, 5.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(None, "cancelled"), (TIMEOUT, "BackendTimeout"), (RuntimeError("a bug"), "RuntimeError")],
+)
+def test_the_try_that_was_under_way_at_the_end_is_remembered(
+    error: Exception | None, outcome: str
+) -> None:
+    clock = Clock()
+    trying = attempts(clock=clock)
+    clock.now = 1.0
+    trying.begin()
+    clock.now = 3.0
+    trying.cut_off(error, content_seen=True)
+    assert trying.tried == [Attempt("first", "m1", outcome, 1.0, 2.0)]
+
+
+async def test_an_end_between_two_tries_adds_none() -> None:
+    trying = attempts()
+    trying.begin()
+    await trying.after(UNAVAILABLE, content_seen=False)
+    trying.cut_off(None, content_seen=False)
+    trying.cut_off(TIMEOUT, content_seen=False)
+    assert [a.outcome for a in trying.tried] == ["BackendUnavailable"]
+
+
+async def test_an_end_after_the_answer_adds_none() -> None:
+    trying = attempts()
+    trying.begin()
+    trying.succeeded()
+    trying.cut_off(None, content_seen=True)
+    assert [a.outcome for a in trying.tried] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "content_seen", "error", "ejected"),
+    [
+        (True, False, TIMEOUT, True),
+        (True, True, TIMEOUT, False),
+        (False, False, TIMEOUT, False),
+        (True, False, None, False),
+    ],
+    ids=["asked in vain", "had begun", "waited for a slot", "its client left"],
+)
+def test_only_a_limit_that_an_asked_backend_ran_into_speaks_against_it(
+    asked: bool, content_seen: bool, error: Exception | None, ejected: bool
+) -> None:
+    health = Health(("first", "second"), EjectionPolicy(eject_after=1), clock=Clock())
+    trying = attempts(health=health)
+    trying.begin()
+    if asked:
+        trying.asking()
+    trying.cut_off(error, content_seen=content_seen)
+    assert health.gauge() == {"first": float(ejected), "second": 0.0}

@@ -1,11 +1,13 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from appliance.config.schema import KnowledgeConfig
-from appliance.domain.chat.knowledge import DEFAULT_OUTPUT_TOKENS, Augmenter
-from appliance.domain.conversation.message import plain
+from appliance.domain.chat.knowledge import DEFAULT_OUTPUT_TOKENS, Augmenter, without_reminders
+from appliance.domain.conversation.message import Message, plain
 from appliance.domain.conversation.options import Options, Tool
+from appliance.domain.conversation.parts import Text
 from appliance.domain.conversation.request import ChatRequest, Extensions
 from appliance.domain.identity import Identity
 from appliance.domain.knowledge.retrieve import Retriever
@@ -103,3 +105,62 @@ async def test_a_window_nobody_knows_is_the_configured_one(augmenter: Augmenter)
 async def test_an_output_limit_nobody_gave_is_the_default(augmenter: Augmenter) -> None:
     window = DEFAULT_OUTPUT_TOKENS + 500
     assert len((await augmenter.augment(request(), plan(), window, IDS))[1].hits) == 1
+
+
+DATE = "<system-reminder>\nToday is Friday; the gateway uses bread.\n</system-reminder>"
+
+
+async def test_what_an_agent_puts_around_a_question_is_not_looked_up_but_sent(
+    augmenter: Augmenter, embedder: WordEmbedder
+) -> None:
+    asked = request()
+    question = asked.last_user_text
+    reminded = Message("user", (Text(DATE), Text(question), Text(f"{DATE}\n{DATE}")))
+    asked = replace(asked, messages=(asked.messages[0], reminded))
+    messages, found = await augmenter.augment(asked, plan(), 4096, IDS)
+    assert embedder.texts == [question]
+    assert found.query == question
+    assert messages[-1] is reminded
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("which port?", "which port?"),
+        (f"{DATE}which port?", "which port?"),
+        (f"\n {DATE}\n{DATE} \nwhich\nport?\n", "which\nport?"),
+        (f"which port?\n\n{DATE}", "which port?"),
+        (f"{DATE} which port? {DATE}{DATE}\n", "which port?"),
+        (DATE, ""),
+        (f"{DATE}{DATE}", ""),
+        ("", ""),
+        (" \n", ""),
+        (f"what is {DATE} for?", f"what is {DATE} for?"),
+        ("<system-reminder>which port?", "<system-reminder>which port?"),
+        ("which port?</system-reminder>", "which port?</system-reminder>"),
+        ("<reminder>a</reminder> which port?", "<reminder>a</reminder> which port?"),
+    ],
+)
+def test_only_whole_reminders_at_both_ends_are_left_out(text: str, asked: str) -> None:
+    assert without_reminders(text) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        (f"{DATE * 20_000}which port?{DATE * 20_000}", "which port?"),
+        ("<system-reminder>" * 50_000, "<system-reminder>" * 50_000),
+        ("</system-reminder>" * 50_000, "</system-reminder>" * 50_000),
+        (" " * 1_000_000, ""),
+    ],
+    ids=["whole", "opened", "closed", "space"],
+)
+def test_any_number_of_them_is_left_out(text: str, asked: str) -> None:
+    assert without_reminders(text) == asked
+
+
+async def test_a_retrieval_begins_when_its_caller_says(augmenter: Augmenter) -> None:
+    _, found = await augmenter.augment(request(), plan(), 4096, IDS, began_s=0.25)
+    assert found.began_s == 0.25
+    assert found.embedding is not None
+    assert found.embedding.began_s == 0.25

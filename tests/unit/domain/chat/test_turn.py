@@ -6,11 +6,12 @@ from appliance.domain.access.keys import Key
 from appliance.domain.chat.attempts import Attempts, RetryPolicy
 from appliance.domain.chat.turn import Caller, Turn
 from appliance.domain.conversation.message import Message
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.parts import Reasoning, Text, ToolCall, ToolResult
 from appliance.domain.conversation.request import ChatRequest, Extensions
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.errors import BackendTimeout
+from appliance.domain.events.exchange import Attempt, Returned
 from appliance.domain.identity import Identity
 from appliance.domain.routing.candidate import Candidate, Plan
 
@@ -141,8 +142,10 @@ def test_a_whole_answer_is_taken_over() -> None:
 def test_the_record_says_who_asked_what_and_who_answered() -> None:
     one = turn(conversation="talk", project="p")
     one.plan = Plan("m-q4", (Candidate("a", "up"), Candidate("b", "up")), "name m")
-    one.attempts = Attempts(one.plan.candidates, RetryPolicy(0, 0.1))
+    one.attempts = Attempts(one.plan.candidates, RetryPolicy(0, 0.1), one.elapsed)
+    one.attempts.begin()
     one.attempts.succeeded()
+    one.message_count, one.dropped = 3, ("top_k",)
     record = one.exchange("finished", 200, None)
     assert (record.trace_id, record.correlation_id, record.conversation_id) == (
         "t" * 32,
@@ -151,10 +154,12 @@ def test_the_record_says_who_asked_what_and_who_answered() -> None:
     )
     assert (record.request_model, record.selected_model, record.backend) == ("m", "m-q4", "a")
     assert record.router_reason == "name m"
-    assert [(a.backend, a.outcome) for a in record.attempts] == [("a", "ok")]
+    assert record.attempts == (Attempt("a", "up", "ok", 1.0, 1.0),)
+    assert (record.candidates, record.message_count) == (("a", "b"), 3)
+    assert record.dropped == ("top_k",)
     assert record.messages == (MESSAGES[0].source,)
     assert (record.params, record.project, record.key_name) == ({"seed": 1}, "p", "ci")
-    assert (record.occurred_at, record.duration_s, record.host) == (1_795_000_000.5, 1.0, "desk")
+    assert (record.occurred_at, record.duration_s, record.host) == (1_795_000_000.5, 3.0, "desk")
 
 
 def test_without_a_conversation_the_correlation_id_is_it() -> None:
@@ -166,3 +171,61 @@ def test_an_error_is_named_and_its_words_are_bounded() -> None:
     assert (record.status, record.http_status) == ("failed", 504)
     assert (record.error_type, len(record.error_message)) == ("BackendTimeout", 2000)
     assert record.backend == ""
+
+
+def test_what_was_thought_adds_up_apart_from_what_was_said() -> None:
+    one = turn()
+    for delta in (
+        Delta(reasoning="let me "),
+        Delta(index=1, reasoning="other"),
+        Delta(reasoning="see"),
+        Delta(text="8080"),
+        Delta(redacted="encrypted", signature="sealed"),
+    ):
+        one.observe(delta)
+    record = one.exchange("cancelled", 499, None)
+    assert (record.reasoning, record.answer) == ("let me see", "8080")
+
+
+def test_the_reasoning_of_a_whole_answer_is_taken_over() -> None:
+    one = turn()
+    parts = (Reasoning("let me "), Text("8080"), Reasoning("see"), Reasoning(redacted="sealed"))
+    one.observe_answer(Answer((Choice(0, parts, "stop"), Choice(1, (Reasoning("other"),)))))
+    record = one.exchange("finished", 200, None)
+    assert (record.reasoning, record.answer) == ("let me see", "8080")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["once", "stream"])
+def test_every_count_of_tokens_is_recorded(whole: bool) -> None:
+    one, usage = turn(), Usage(70, 20, {}, 40, 20, 15)
+    if whole:
+        one.observe_answer(Answer((Choice(),), usage))
+    else:
+        one.observe(Delta(usage=usage))
+    record = one.exchange("finished", 200, None)
+    assert (record.input_tokens, record.output_tokens) == (70, 20)
+    assert (record.cache_read_tokens, record.cache_write_tokens) == (40, 20)
+    assert record.reasoning_tokens == 15
+
+
+def test_counts_nobody_told_are_none() -> None:
+    record = turn().exchange("failed", 502, None)
+    assert record.cache_read_tokens is record.cache_write_tokens is record.reasoning_tokens is None
+
+
+def test_before_a_plan_the_record_has_what_the_client_said() -> None:
+    one = turn()
+    one.request.dropped = ("nonsense",)
+    record = one.exchange("failed", 404, None)
+    assert (record.candidates, record.message_count, record.attempts) == ((), 0, ())
+    assert record.dropped == ("nonsense",)
+
+
+def test_the_results_the_request_brings_are_recorded() -> None:
+    one = turn()
+    one.request.messages = (
+        Message("assistant", (ToolCall("c1", "look", '{"at":1}'),)),
+        Message("tool", (ToolResult("c1", (Text("8080"),)),)),
+    )
+    record = one.exchange("cancelled", 499, None)
+    assert record.tool_results == (Returned("c1", "look", '{"at":1}', "8080"),)

@@ -3,7 +3,8 @@ import time
 import pytest
 
 from appliance.config.schema import KnowledgeConfig
-from appliance.domain.knowledge.prompt import compose
+from appliance.domain.events.exchange import Retrieval
+from appliance.domain.knowledge.prompt import PREAMBLE, compose
 from appliance.domain.knowledge.retrieve import Retriever, estimate_tokens
 from appliance.domain.vectorstore.ports import NewChunk
 from tests.fakes.embedder import WordEmbedder
@@ -147,3 +148,87 @@ async def test_an_empty_query_asks_nobody(embedder: WordEmbedder, store: MemoryS
     await Retriever(embedder, store, KnowledgeConfig()).retrieve(" \n", workspace="default")
     assert embedder.texts == []
     assert store.searches == 0
+
+
+def reasons(retrieval: Retrieval) -> list[tuple[str, int, str]]:
+    return [(cut.document, cut.chunk, cut.reason) for cut in retrieval.cut]
+
+
+async def test_what_was_left_out_is_recorded_with_its_reason_best_first(
+    embedder: WordEmbedder, store: MemoryStore
+) -> None:
+    port = "the gateway does use port 8080"
+    await _put(store, "a.md", port, "which port does the gateway use " * 200, "the moon")
+    await _put(store, "b.md", port, "port of the gateway", "which port")
+    await _put(store, "c.md", "the gateway is small", "the gateway is so small")
+    settings = KnowledgeConfig(min_score=0.3, hits=4, context_share=0.9)
+    retriever = Retriever(embedder, store, settings)
+    found = (await retriever.retrieve(QUERY, workspace="default", context_window=1500)).retrieval
+    assert [(hit.document, hit.chunk) for hit in found.hits] == [
+        ("a.md", 0),
+        ("b.md", 1),
+        ("b.md", 2),
+        ("c.md", 0),
+    ]
+    assert reasons(found) == [
+        ("a.md", 1, "room"),
+        ("b.md", 0, "repeated"),
+        ("c.md", 1, "limit"),
+        ("a.md", 2, "score"),
+    ]
+    scores = [cut.score for cut in found.cut]
+    assert scores == sorted(scores, reverse=True)
+    assert all(cut.tokens > 0 for cut in found.cut)
+
+
+async def test_a_hit_says_what_it_takes_of_the_room(
+    embedder: WordEmbedder, store: MemoryStore
+) -> None:
+    await _put(store, "a.md", "the gateway does use port 8080", "port of the gateway")
+    retriever = Retriever(embedder, store, KnowledgeConfig())
+    found = await retriever.retrieve(QUERY, workspace="default", context_window=1000)
+    used = sum(hit.tokens for hit in found.retrieval.hits)
+    assert estimate_tokens(compose(found.chunks)) <= used + estimate_tokens(PREAMBLE)
+    assert 0 < used < found.retrieval.room_tokens < 1000
+
+
+async def test_the_record_says_by_which_thresholds_it_was_chosen(
+    embedder: WordEmbedder, store: MemoryStore
+) -> None:
+    settings = KnowledgeConfig(hits=3, min_score=0.5, default_context_window=3000)
+    retriever = Retriever(embedder, store, settings)
+    found = (await retriever.retrieve(f" {QUERY}\n", workspace="default")).retrieval
+    assert (found.query, found.limit, found.min_score) == (QUERY, 3, 0.5)
+    assert found.context_window == 3000
+    assert 0 < found.room_tokens <= 1500
+    known = await retriever.retrieve(QUERY, workspace="default", context_window=1000)
+    assert known.retrieval.context_window == 1000
+    full = await retriever.retrieve(QUERY, workspace="default", prompt_bytes=90_000)
+    assert (full.retrieval.room_tokens, full.retrieval.embedding) == (0, None)
+
+
+async def test_the_query_is_recorded_as_it_was_looked_up(
+    embedder: WordEmbedder, store: MemoryStore
+) -> None:
+    query = "First the question. " + "filler " * 20_000
+    retriever = Retriever(embedder, store, KnowledgeConfig(default_context_window=10**6))
+    found = (await retriever.retrieve(query, workspace="default")).retrieval
+    assert [found.query] == embedder.texts
+    assert found.embedding is not None
+    assert found.embedding.texts == (found.query,)
+
+
+async def test_what_was_embedded_is_recorded_also_when_the_search_then_fails(
+    embedder: WordEmbedder, store: MemoryStore
+) -> None:
+    store.down = True
+    retriever = Retriever(embedder, store, KnowledgeConfig())
+    found = (await retriever.retrieve(QUERY, workspace="w", began_s=1.5)).retrieval
+    made = found.embedding
+    assert made is not None
+    assert (made.purpose, made.model, made.texts) == ("query", "words", (QUERY,))
+    assert (made.dimensions, made.input_tokens) == (256, len(QUERY))
+    assert (found.began_s, made.began_s) == (1.5, 1.5)
+    assert 0 <= made.duration_s <= found.duration_s
+    embedder.down = True
+    assert (await retriever.retrieve(QUERY, workspace="w")).retrieval.embedding is None
