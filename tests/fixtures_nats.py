@@ -1,6 +1,7 @@
 """`nats_server`: the real server with JetStream on a free loopback port; it can be frozen, killed,
-restarted."""
+restarted.  `nats_cluster`: three of them."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -9,9 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import nats
+import nats.errors
 import pytest
 
 from appliance.config.schema import NatsConfig
@@ -20,13 +24,26 @@ BINARY = Path(sys.executable).parent / "nats-server"
 
 
 class NatsServer:
-    """One server and its store; `config` is what a client needs."""
+    """One server and its store; `config` is what a client needs.  `access` is who may do what when
+    it is not the token, `more` further lines of the server's configuration."""
 
-    def __init__(self, folder: Path, max_payload: int = 1024 * 1024) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_payload: int = 1024 * 1024,
+        *,
+        token: str = "",
+        access: str = "",
+        more: str = "",
+    ) -> None:
         self.port = _free_port()
-        self.config = NatsConfig(url=f"nats://127.0.0.1:{self.port}", token=secrets.token_hex(8))
+        self.config = NatsConfig(
+            url=f"nats://127.0.0.1:{self.port}", token=token or secrets.token_hex(8)
+        )
         self._folder = folder
         self._max_payload = max_payload
+        self._access = access or f'authorization {{ token: "{self.config.token}" }}'
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,9 +56,9 @@ class NatsServer:
         conf = self._folder / "nats.conf"
         conf.write_text(
             f'listen: "127.0.0.1:{self.port}"\n'
-            f'authorization {{ token: "{self.config.token}" }}\n'
+            f"{self._access}\n"
             f"max_payload: {self._max_payload}\n"
-            f'jetstream {{ store_dir: "{self._folder / "store"}" }}\n'
+            f'jetstream {{ store_dir: "{self._folder / "store"}" }}\n{self._more}'
         )
         log = (self._folder / "nats.log").open("ab")
         self._process = subprocess.Popen([str(BINARY), "-c", str(conf)], stdout=log, stderr=log)
@@ -74,9 +91,63 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     folder = tmp_path / "nats"
     folder.mkdir()
     server = NatsServer(folder)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+class NatsCluster:
+    """Three servers that route to each other; `config` has the addresses of all."""
+
+    def __init__(self, folder: Path) -> None:
+        token = secrets.token_hex(8)
+        ports = [_free_port() for _ in range(3)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self.servers: list[NatsServer] = []
+        for number, port in enumerate(ports):
+            own = folder / f"nats{number}"
+            own.mkdir()
+            more = (
+                f"server_name: n{number}\n"
+                f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}\n'
+            )
+            self.servers.append(NatsServer(own, token=token, more=more))
+        urls = ",".join(server.config.url for server in self.servers)
+        self.config = NatsConfig(url=urls, token=token, replicas=3)
+
+    async def start(self) -> None:
+        """Returns when all three are there and have agreed on who leads."""
+        for server in self.servers:
+            server.start()
+        client = await nats.connect(self.config.url.split(","), token=self.config.token)
+        try:
+            js = client.jetstream(timeout=1)
+            for _ in range(300):
+                with suppress(nats.errors.Error):
+                    await js.add_stream(name="READY", subjects=["ready"], num_replicas=3)
+                    await js.delete_stream("READY")
+                    return
+                await asyncio.sleep(0.1)
+        finally:
+            await client.close()
+        raise RuntimeError("the cluster has no leader")
+
+    def kill(self) -> None:
+        """kill -9 of all."""
+        for server in self.servers:
+            server.kill()
+
+
+@pytest.fixture
+async def nats_cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
+    cluster = NatsCluster(tmp_path)
+    try:
+        await cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
 
 
 def _free_port() -> int:

@@ -1,6 +1,8 @@
-"""One connection to NATS that never gives up: it survives outages, restarts and a frozen server.
+"""One connection to NATS that outlives outages, restarts and a frozen server.
 
 Opening it waits until the server is there, so open it in a task, never on the way to being ready.
+What ends it is an error the server itself closes it with (too large a message, a revoked key): then
+`is_closed` is true, and whoever holds it opens another.
 """
 
 import asyncio
@@ -23,18 +25,20 @@ Hook = Callable[[], Awaitable[None]]
 async def connect(
     config: NatsConfig, *, name: str, reconnected: Hook | None = None
 ) -> AsyncIterator[Client]:
-    """A connected client; `reconnected` runs each time the server is back.  Never fails, may wait
-    for ever; closing is bounded even when the server does not answer."""
+    """A connected client of one of the servers of `[nats] url`; `reconnected` runs each time a
+    server is back.  Does not fail, may wait for ever; closing is bounded even when the server does
+    not answer."""
     client = Client()
-    said = _Said(name)
+    said = _Said(name, client)
     try:
         await client.connect(
-            servers=config.url.split(","),
+            servers=[url.strip() for url in config.url.split(",")],
             token=config.token or None,
             name=name,
             error_cb=said.error,
             disconnected_cb=said.disconnected,
             reconnected_cb=said.hooked(reconnected),
+            closed_cb=said.closed,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; the client says int, takes both
@@ -49,15 +53,19 @@ async def connect(
         log.info("nats_connected", extra={"connection": name})
         yield client
     finally:
+        said.leaving = True
         with suppress(Exception):
             await asyncio.wait_for(client.close(), CLOSE_TIMEOUT_S)
 
 
 class _Said:
-    """Logs each change once; the client itself reports every attempt."""
+    """Logs each change once; the client itself reports every attempt.  `leaving`: what ends now is
+    meant to."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, client: Client) -> None:
+        self.leaving = False
         self._name = name
+        self._client = client
         self._last = ""
 
     async def error(self, exc: Exception) -> None:
@@ -67,13 +75,25 @@ class _Said:
         self._last = text
 
     async def disconnected(self) -> None:
-        log.warning("nats_disconnected", extra={"connection": self._name})
+        if not self.leaving:
+            log.warning("nats_disconnected", extra={"connection": self._name})
+
+    async def closed(self) -> None:
+        if not self.leaving:
+            error = str(self._client.last_error or "closed by the server")
+            log.error("nats_closed", extra={"connection": self._name, "error": error})
 
     def hooked(self, hook: Hook | None) -> Hook:
         async def reconnected() -> None:
             self._last = ""
             log.info("nats_reconnected", extra={"connection": self._name})
-            if hook is not None:
+            if hook is None:
+                return
+            try:
                 await hook()
+            except Exception:
+                # The client would take it for a failed connection, and never come back (nats-py
+                # 2.16 then reads the new one beside the reader of the old).
+                log.exception("nats_reconnected_hook_failed", extra={"connection": self._name})
 
         return reconnected

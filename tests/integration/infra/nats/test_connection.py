@@ -1,0 +1,102 @@
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass, field
+
+import nats.errors
+import pytest
+
+from appliance.config.schema import NatsConfig
+from appliance.infra.nats.connection import connect
+from tests.fixtures_nats import NatsServer
+
+
+@dataclass
+class Hook:
+    """Counts; raises `error` when it has one."""
+
+    error: Exception | None = None
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self) -> None:
+        self.called.set()
+        if self.error is not None:
+            raise self.error
+
+
+async def _restart(server: NatsServer, hook: Hook) -> None:
+    hook.called.clear()
+    server.kill()
+    server.start()
+    await asyncio.wait_for(hook.called.wait(), 20)
+
+
+async def test_it_waits_for_a_server_that_is_not_there_yet(nats_server: NatsServer) -> None:
+    nats_server.kill()
+    connected = asyncio.Event()
+
+    async def open_it() -> None:
+        async with connect(nats_server.config, name="test"):
+            connected.set()
+
+    opening = asyncio.create_task(open_it())
+    done, _ = await asyncio.wait({opening}, timeout=0.3)
+    assert not done
+    nats_server.start()
+    await asyncio.wait_for(connected.wait(), 20)
+    await opening
+
+
+async def test_it_can_be_given_up_while_it_waits() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3), connect(NatsConfig(url="nats://127.0.0.1:1"), name="test"):
+            raise AssertionError("nobody is there")
+
+
+async def test_a_hook_that_fails_does_not_undo_the_connection(nats_server: NatsServer) -> None:
+    """The client would connect again beside its own reader, and then never more."""
+    hook = Hook(nats.errors.Error("refused"))
+    async with connect(nats_server.config, name="test", reconnected=hook) as client:
+        for _ in range(2):
+            await _restart(nats_server, hook)
+            await client.flush(timeout=5)
+            assert client.is_connected
+
+
+async def test_it_takes_any_of_several_servers(nats_server: NatsServer) -> None:
+    urls = f"nats://127.0.0.1:1, {nats_server.config.url}"
+    config = NatsConfig(url=urls, token=nats_server.config.token)
+    async with connect(config, name="test") as client:
+        await client.flush()
+
+
+async def test_a_frozen_server_does_not_hold_up_the_end(nats_server: NatsServer) -> None:
+    try:
+        async with asyncio.timeout(30), connect(nats_server.config, name="test") as client:
+            nats_server.signal(signal.SIGSTOP)
+            await client.publish("x", b"x" * 500_000)
+    finally:
+        nats_server.signal(signal.SIGCONT)
+
+
+async def test_leaving_is_not_logged_as_a_disconnection(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with connect(nats_server.config, name="test"):
+        pass
+    assert [r.message for r in caplog.records if r.name == "appliance.nats"] == ["nats_connected"]
+
+
+async def test_what_the_server_ends_is_closed_and_logged(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(nats_server.config, name="test") as client:
+        client._max_payload = 10**9  # as after a server was restarted with a smaller limit
+        await client.publish("x", b"x" * 2 * 1024 * 1024)
+        async with asyncio.timeout(10):
+            while not client.is_closed:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+    said = [r.message for r in caplog.records if r.name == "appliance.nats"]
+    assert "nats_closed" in said
