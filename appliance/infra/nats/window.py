@@ -1,25 +1,31 @@
 """The shipper's window: messages sent and not acked.  Bounded, so memory does not grow with an
 outage."""
 
-from collections.abc import Iterator
-
 import msgspec
 
+from appliance.infra.nats.messages import Message
 from appliance.infra.spool.journal import Ticket
 
-WINDOW_MESSAGES = 256
+WINDOW_MESSAGES = 512
 WINDOW_BYTES = 8 * 1024 * 1024
 ACK_TIMEOUT_S = 5.0
+RETRY_FIRST_S = 0.25
+RETRY_MOST_S = 10.0
 SCAN_INTERVAL_S = 0.1
-# JetStream: "message size exceeds maximum allowed", "header size exceeds maximum allowed of 64k"
-_FOR_EVER = frozenset((10054, 10097))
+_TOO_LARGE = 10054  # "message size exceeds maximum allowed": of the stream, not of the server
+_FOR_EVER = frozenset((10097,))  # "header size exceeds maximum allowed of 64k"
 
 
 class PubError(msgspec.Struct, frozen=True):
-    """Why a stream did not take a message."""
+    """Why a stream did not take a message; whatever is not named above may pass later."""
 
     description: str = ""
     err_code: int = 0
+
+    @property
+    def too_large(self) -> bool:
+        """It will take a reference instead."""
+        return self.err_code == _TOO_LARGE
 
     @property
     def for_ever(self) -> bool:
@@ -30,6 +36,8 @@ class PubError(msgspec.Struct, frozen=True):
 class PubAck(msgspec.Struct, frozen=True):
     """JetStream's answer to one message."""
 
+    stream: str = ""
+    seq: int = 0
     duplicate: bool = False
     error: PubError | None = None
 
@@ -38,29 +46,21 @@ class Flight:
     """One message under way; `due` is the loop time at which it is sent again, `tries` counts
     sends."""
 
-    __slots__ = (
-        "awaited", "due", "event_id", "headers", "number", "payload", "subject", "ticket", "tries",
-    )  # fmt: skip
+    __slots__ = ("due", "message", "number", "ticket", "tries")
 
-    def __init__(self, ticket: Ticket, subject: str, event_id: str, payload: bytes) -> None:
+    def __init__(self, ticket: Ticket, message: Message) -> None:
         self.ticket = ticket
-        self.subject = subject
-        self.event_id = event_id
-        self.headers = {"Nats-Msg-Id": event_id}
-        # Kept means in PIPELINE.  Measures are sent once beside it: awaiting an ack for each costs
-        # as much as the event does, and a stream of them that is full must not hold events back.
-        self.awaited = subject.startswith("pipeline.")
-        self.payload = payload
-        self.number = ""
+        self.message = message
+        self.number = 0
         self.due = 0.0
         self.tries = 0
 
 
 class Window:
-    """Flights by number, in the order they were first sent."""
+    """Flights by number, in the order they were first sent.  Numbers begin with 1."""
 
     def __init__(self) -> None:
-        self.flights: dict[str, Flight] = {}
+        self.flights: dict[int, Flight] = {}
         self._bytes = 0
         self._numbers = 0
         self._scan_at = 0.0
@@ -74,31 +74,27 @@ class Window:
     def add(self, flight: Flight) -> None:
         """Take `flight` in and give it its number."""
         self._numbers += 1
-        flight.number = str(self._numbers)
+        flight.number = self._numbers
         self.flights[flight.number] = flight
-        self._bytes += len(flight.payload)
-
-    def find(self, number: str) -> Flight | None:
-        """None when it was acked before."""
-        return self.flights.get(number)
+        self._bytes += flight.message.size
 
     def sent(self, flight: Flight, now: float) -> None:
         """It left at `now`."""
         flight.tries += 1
         flight.due = now + ACK_TIMEOUT_S
 
-    def refused(self, flight: Flight, due: float) -> None:
-        """The stream did not take it now; try at `due`."""
-        flight.due = due
-        self._scan_at = min(self._scan_at, due)
+    def refused(self, flight: Flight, now: float) -> None:
+        """The stream did not take it now; it is tried later and later."""
+        flight.due = now + min(RETRY_FIRST_S * 2 ** min(flight.tries - 1, 6), RETRY_MOST_S)
+        self._scan_at = min(self._scan_at, flight.due)
 
     def remove(self, flight: Flight) -> None:
         """It is acked."""
         if self.flights.pop(flight.number, None) is not None:
-            self._bytes -= len(flight.payload)
+            self._bytes -= flight.message.size
 
     def remove_all(self, ticket: Ticket) -> None:
-        """`ticket` is given up: none of its messages is sent again."""
+        """None of `ticket`'s messages is sent again from here."""
         for flight in [f for f in self.flights.values() if f.ticket is ticket]:
             self.remove(flight)
 
@@ -108,9 +104,9 @@ class Window:
         for flight in self.flights.values():
             flight.due = 0.0
 
-    def due(self, now: float) -> Iterator[Flight]:
+    def due(self, now: float) -> list[Flight]:
         """Those to be sent again now; looks at most every SCAN_INTERVAL_S."""
         if now < self._scan_at or not self.flights:
-            return
+            return []
         self._scan_at = now + SCAN_INTERVAL_S
-        yield from [f for f in self.flights.values() if f.due <= now]
+        return [f for f in self.flights.values() if f.due <= now]

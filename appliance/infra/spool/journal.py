@@ -34,16 +34,22 @@ class Segment:
     sealed: bool
 
 
+class RecordGone(Exception):
+    """A record that was handed out cannot be read again: damaged, or deleted by hand."""
+
+
 class Ticket:
     """One record handed to the shipper; it goes back to `Spool.acked` or `Spool.poison`.
 
-    `waiting` (messages not acked) and `duplicates` (of them, those the stream had) are the
-    shipper's.
+    `waiting` (messages not acked), `duplicates` (of them, those the stream had) and `conversation`
+    are the shipper's.
     """
 
     __slots__ = (
         "_exchange",
+        "_size",
         "after",
+        "conversation",
         "done",
         "duplicates",
         "journal",
@@ -67,11 +73,38 @@ class Ticket:
         self.done = False
         self.waiting = 0
         self.duplicates = 0
+        self.conversation = ""
         self._exchange = exchange
+        self._size = len(payload)
 
     def exchange(self) -> Exchange:
         """The record.  Raises msgspec.DecodeError when it is not one."""
         return self._exchange or _decoder.decode(self.payload)
+
+    @property
+    def cold(self) -> bool:
+        """Its bytes are on the disk alone."""
+        return not self.payload
+
+    def cool(self) -> None:
+        """Let go of the record's bytes: it waits for long.  `warm` gets them back."""
+        self.payload = b""
+        self._exchange = None
+
+    async def warm(self) -> None:
+        """The record's bytes are at hand.  Raises RecordGone, OSError."""
+        if self.payload:
+            return
+        start = self.after - self._size - HEADER.size
+        try:
+            frames = await asyncio.to_thread(
+                read_frames, self.segment.path, start, self.after, self.after - start
+            )
+        except FileNotFoundError as exc:
+            raise RecordGone("its segment was deleted") from exc
+        if not frames.records:
+            raise RecordGone("it is damaged on the disk")
+        self.payload = frames.records[0][0]
 
 
 class Journal:
@@ -121,16 +154,19 @@ class Journal:
             self._hot_bytes -= len(hot.popleft()[2])
 
     async def take(self, limit: int) -> list[Ticket]:
-        """Up to `limit` records not handed out yet, oldest first; [] when there are none.  Raises
-        OSError."""
+        """Up to `limit` records not handed out yet, oldest first, fewer when they are large; []
+        when there are none.  Raises OSError."""
         taken: list[Ticket] = []
-        while len(taken) < limit:
+        taken_bytes = 0
+        while len(taken) < limit and taken_bytes < CHUNK_BYTES:
             if self._chunk and self._at is not None:
                 payload, after = self._chunk.popleft()
+                taken_bytes += len(payload)
                 taken.append(self._hand_out(self._at, after, payload, None))
             elif self._hot_is_next():
                 segment, after, payload, exchange = self._hot.popleft()
                 self._hot_bytes -= len(payload)
+                taken_bytes += len(payload)
                 self._at, self._offset = segment, after
                 taken.append(self._hand_out(segment, after, payload, exchange))
             elif taken or not await self._fill():
