@@ -20,9 +20,10 @@ from appliance.infra.embedded.wheels import postgres_programs
 
 
 class Cluster:
-    """One cluster in `folder`; its role is no superuser, as in the appliance."""
+    """One cluster in `folder`; its role is no superuser, as in the appliance.  `fsync`: a commit
+    waits for the disk, as it does in earnest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -36,6 +37,7 @@ class Cluster:
             run_as=unprivileged(),
         )
         self._folder = folder
+        self._fsync = "on" if fsync else "off"
         self._process: subprocess.Popen[bytes] | None = None
 
     async def create(self) -> None:
@@ -48,7 +50,7 @@ class Cluster:
         """Return when it answers."""
         with (self._folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.postgres.command(), "-c", "fsync=off"],
+                [*self.postgres.command(), "-c", f"fsync={self._fsync}"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

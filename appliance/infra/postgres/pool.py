@@ -28,7 +28,19 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _BACKOFF_MIN_S = 0.1
 _BACKOFF_MAX_S = 1.0
-_UNREACHED = (psycopg.OperationalError, psycopg.InterfaceError)
+_UNREACHED = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+)
+# Those that the server knows: PostgreSQL 16 has no transaction_timeout.  18.6 needs it: between two
+# pipelines, and with a statement_timeout, it never ends an idle transaction for being idle.
+_LIMIT = """
+SELECT set_config(name, (CASE name WHEN 'statement_timeout' THEN %s ELSE %s END)::text, false)
+FROM pg_settings WHERE name IN
+    ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
 _NOT_MIGRATED = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject)
 
 
@@ -36,7 +48,8 @@ class PostgresPool:
     """At most `max_size` connections in autocommit mode, made when they are needed.
 
     A caller waits `connect_timeout_s` at most for a connection, and `timeout_s` for all it does
-    with it; the server ends a statement after `timeout_s` too.
+    with it; the server ends a statement after `timeout_s` too, and after twice that a transaction
+    nobody goes on with: a process that is frozen in one must not keep its locks.
     """
 
     def __init__(
@@ -126,9 +139,8 @@ class PostgresPool:
             connection = await _Severed.connect(
                 self._dsn, autocommit=True, application_name="appliance"
             )
-            await connection.execute(
-                f"SET statement_timeout = {max(1, round(self._timeout_s * 1000))}".encode()
-            )
+            most_ms = max(1, round(self._timeout_s * 1000))
+            await connection.execute(_LIMIT, (most_ms, 2 * most_ms))
         except psycopg.OperationalError as exc:
             self._failed(_line(exc))
             raise _unavailable(_line(exc)) from exc

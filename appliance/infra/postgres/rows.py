@@ -1,7 +1,4 @@
-"""A chat event as the rows it becomes.  Pure; `writers.py` sends them in batches.
-
-PostgreSQL takes no NUL in a text: it becomes U+FFFD, everything else stays as it was sent.
-"""
+"""A chat event as the rows it becomes.  Pure; `writers/chat.py` sends them in batches."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,16 +7,13 @@ from typing import Any
 import msgspec
 
 from appliance.domain.events.delivery import Delivery
+from appliance.infra.postgres.payload import Envelope, json_text, storable
 
 
-class ChatEvent(msgspec.Struct, kw_only=True):
+class ChatEvent(Envelope, kw_only=True):
     """`pipeline.knowledge.chat.persist`, as ChatPersist makes it; what is not named here is
-    ignored."""
+    ignored, and what older gateways do not send has a default."""
 
-    trace_id: str
-    correlation_id: str
-    conversation_id: str
-    occurred_at: str
     status: str
     http_status: int
     host: str = ""
@@ -31,6 +25,15 @@ class ChatEvent(msgspec.Struct, kw_only=True):
     finish_reasons: list[str] = msgspec.field(name="gen_ai.response.finish_reasons", default=[])
     input_tokens: int | None = msgspec.field(name="gen_ai.usage.input_tokens", default=None)
     output_tokens: int | None = msgspec.field(name="gen_ai.usage.output_tokens", default=None)
+    cache_read_tokens: int | None = msgspec.field(
+        name="gen_ai.usage.cache_read.input_tokens", default=None
+    )
+    cache_write_tokens: int | None = msgspec.field(
+        name="gen_ai.usage.cache_creation.input_tokens", default=None
+    )
+    reasoning_tokens: int | None = msgspec.field(
+        name="gen_ai.usage.reasoning.output_tokens", default=None
+    )
     error_type: str = msgspec.field(name="error.type", default="")
     error_message: str = msgspec.field(name="error.message", default="")
     surface: str = ""
@@ -43,11 +46,13 @@ class ChatEvent(msgspec.Struct, kw_only=True):
     key_name: str = ""
     duration_s: float | None = None
     time_to_first_token_s: float | None = None
-    messages: list[dict[str, Any]] = []
-    params: dict[str, Any] = {}
+    messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+    dropped: list[str] = msgspec.field(default_factory=list)
     answer: str = ""
-    tool_calls: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
+    reasoning: str = ""
+    tool_calls: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    attempts: list[dict[str, Any]] = msgspec.field(default_factory=list)
     retrieval: dict[str, Any] | None = None
 
     @property
@@ -63,7 +68,6 @@ class ChatEvent(msgspec.Struct, kw_only=True):
 
 Columns = list[tuple[Any, ...]]
 _decoder = msgspec.json.Decoder(ChatEvent)
-_encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -83,10 +87,12 @@ class ChatRows:
             prompt = text if role == "user" else prompt
             self._history(event, sequence, seq, role, self._content(message, text), None)
         answer: dict[str, Any] = {"content": event.answer}
+        if event.reasoning:
+            answer["reasoning"] = event.reasoning
         if event.tool_calls:
             answer["tool_calls"] = event.tool_calls
         hashed = self._content(answer, event.answer)
-        told = _json(detail(event))
+        told = json_text(detail(event))
         self._history(event, sequence, len(event.messages), "assistant", hashed, told)
         if event.status == "finished" and event.http_status == 200:
             self._pair(event, sequence, prompt)
@@ -121,7 +127,7 @@ class ChatRows:
                 event.conversation_id,
                 sequence,
                 told,
-                event.occurred_at,
+                event.created_at,
             )
         )
 
@@ -139,23 +145,20 @@ class ChatRows:
                 event.input_tokens,
                 event.output_tokens,
                 event.finish_reason,
-                _json(event.tool_calls) if event.tool_calls else None,
+                json_text(event.tool_calls) if event.tool_calls else None,
                 event.project,
                 event.duration_s,
                 event.time_to_first_token_s,
-                _json(event.retrieval) if event.retrieval is not None else None,
+                json_text(event.retrieval) if event.retrieval is not None else None,
                 sequence,
-                event.occurred_at,
+                event.created_at,
             )
         )
 
 
 def decode(delivery: Delivery) -> ChatEvent:
     """Raises msgspec.DecodeError (ValidationError is one) when it is not a chat event."""
-    data = delivery.data
-    if b"\\u0000" in data:
-        data = _encode(_without_nul(msgspec.json.decode(data)))
-    return _decoder.decode(data)
+    return _decoder.decode(storable(delivery.data))
 
 
 def detail(event: ChatEvent) -> dict[str, Any]:
@@ -163,6 +166,7 @@ def detail(event: ChatEvent) -> dict[str, Any]:
     return {
         "host": event.host,
         "schema": event.event_schema,
+        "operation": event.operation,
         "surface": event.surface,
         "stream": event.stream,
         "http_status": event.http_status,
@@ -177,18 +181,18 @@ def detail(event: ChatEvent) -> dict[str, Any]:
         "retrieval": event.retrieval,
         "input_tokens": event.input_tokens,
         "output_tokens": event.output_tokens,
+        "cache_read_tokens": event.cache_read_tokens,
+        "cache_write_tokens": event.cache_write_tokens,
+        "reasoning_tokens": event.reasoning_tokens,
         "duration_s": event.duration_s,
         "time_to_first_token_s": event.time_to_first_token_s,
         "error_type": event.error_type,
         "error_message": event.error_message,
         "params": event.params,
+        "dropped": event.dropped,
         "project": event.project,
         "key_name": event.key_name,
     }
-
-
-def _json(value: object) -> str:
-    return _encode(value).decode()
 
 
 def role_of(message: Mapping[str, Any]) -> str:
@@ -218,13 +222,3 @@ def _text_of_part(part: Mapping[str, Any]) -> str:
     if isinstance(source, dict) and source.get("type") in ("text", "content"):
         return text_of(source.get("data") or source.get("content"))
     return text_of(part.get("content"))
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, list):
-        return [_without_nul(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    return value

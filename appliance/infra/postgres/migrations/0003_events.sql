@@ -98,6 +98,8 @@ CREATE TABLE tool_calls (
     call_id text NOT NULL,                     -- the backend's; some repeat it
     name text NOT NULL,
     arguments text NOT NULL,                   -- JSON as the model wrote it
+    id_key bytea NOT NULL,                     -- sha256 of key_name and call_id
+    call_key bytea NOT NULL,                   -- of these, name and what arguments mean
     request_model text NOT NULL,
     model text NOT NULL,
     backend text NOT NULL,
@@ -121,6 +123,8 @@ CREATE TABLE tool_results (
     call_id text NOT NULL,
     name text NOT NULL,
     arguments text NOT NULL,
+    id_key bytea NOT NULL,
+    call_key bytea NOT NULL,
     content text NOT NULL,
     is_error boolean NOT NULL,
     call_event_id text,
@@ -130,10 +134,13 @@ CREATE TABLE tool_results (
     created_at timestamptz NOT NULL
 );
 
-CREATE INDEX tool_calls_open ON tool_calls (call_id) WHERE result_trace_id IS NULL;
-CREATE INDEX tool_results_open ON tool_results (call_id) WHERE call_event_id IS NULL;
+-- A result and its call have the same keys.  Some servers repeat their ids: the newest count.
+CREATE INDEX tool_calls_id ON tool_calls (id_key, stream_sequence);
+CREATE INDEX tool_results_id ON tool_results (id_key, stream_sequence);
 
--- sha256 of every id somebody asked to forget: events that still arrive under it become no row.
+CREATE INDEX tool_calls_result ON tool_calls (result_trace_id) WHERE result_trace_id IS NOT NULL;
+
+-- sha256 of every id somebody asked to forget: what was asked under it before becomes no row.
 CREATE TABLE forgotten (
     digest bytea PRIMARY KEY,
     forgotten_at timestamptz NOT NULL DEFAULT now()
