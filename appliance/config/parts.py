@@ -35,6 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     gateway: str
     inference: str | None = None
+    consumer: str | None = None  # its health and metrics
     nats: str | None = None
     nats_token: str = ""
     postgres: str | None = None

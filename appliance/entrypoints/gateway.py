@@ -38,6 +38,7 @@ from appliance.entrypoints.backends import make_backend
 from appliance.entrypoints.gauges import gauges
 from appliance.entrypoints.lifespan import KeyWatch, beside
 from appliance.entrypoints.options import RunOptions
+from appliance.entrypoints.pipeline_lag import PipelineLag
 from appliance.entrypoints.readiness import Check, Readiness
 from appliance.entrypoints.routing import make_routing
 from appliance.entrypoints.serve import serve, split_listen
@@ -45,7 +46,9 @@ from appliance.infra.backends import Backend
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
 from appliance.infra.media.fetch import UrlFetcher
+from appliance.infra.nats.lag_watch import LagAlarm
 from appliance.infra.nats.shipper import Shipper
+from appliance.infra.nats.streams import HOUR_S
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from appliance.infra.spool.spool import Spool
@@ -89,6 +92,7 @@ class Adapters:
     inference: InferenceClient
     spool: Spool
     shipper: Shipper
+    lag: PipelineLag
 
 
 def create(
@@ -100,7 +104,7 @@ def create(
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
     augmenter = _augmenter(config, adapters)
-    metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health))
+    metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health, adapters.lag))
     sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
     seal = Seal(seal_secret(config, state))
     access_log = AccessLines("gateway", config.log.level, later=soon)
@@ -151,6 +155,7 @@ def _adapters(config: Config, spool_dir: Path) -> Adapters:
         inference=InferenceClient(config.inference, http),
         spool=spool,
         shipper=Shipper(spool, config.nats, socket.gethostname()),
+        lag=PipelineLag(config.nats, LagAlarm(config.consumer.lag_alarm_h * HOUR_S)),
     )
 
 
@@ -211,6 +216,7 @@ async def _lifespan(
         await stack.enter_async_context(adapters.spool)
         if config.nats.url:
             await stack.enter_async_context(adapters.shipper)
+            await stack.enter_async_context(beside(adapters.lag.run()))
         await stack.enter_async_context(keys.watching())
         # The first request need not wait to learn what the backends list.
         await stack.enter_async_context(beside(prober.run(config.routing.probe_interval_s)))
@@ -222,7 +228,8 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
         if not config.nats.url:
             raise PartUnavailable("not configured: events wait in the spool", part="nats")
         if not adapters.shipper.connected:
-            raise PartUnavailable("not connected: events wait in the spool", part="nats")
+            why = adapters.shipper.last_error or "not connected"
+            raise PartUnavailable(f"{why}: events wait in the spool", part="nats")
 
     async def spool() -> None:
         if problem := adapters.spool.degraded:
@@ -233,6 +240,7 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
         "postgres": adapters.postgres.ping,
         "nats": nats,
         "spool": spool,
+        "consumer": adapters.lag.check,
     }
 
 

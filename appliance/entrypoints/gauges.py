@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from appliance.domain.chat.slots import Slots
 from appliance.domain.routing.health import Health
+from appliance.entrypoints.pipeline_lag import PipelineLag
 from appliance.infra.spool.spool import Spool
 
 Family = tuple[str, str, Mapping[str, float]]  # name, help, {label or "": number}
@@ -22,7 +23,9 @@ _SPOOL = (
 )
 
 
-def gauges(slots: Mapping[str, Slots], spool: Spool, health: Health) -> Iterable[Family]:
+def gauges(
+    slots: Mapping[str, Slots], spool: Spool, health: Health, lag: PipelineLag
+) -> Iterable[Family]:
     """Read at each scrape; nothing here waits."""
     yield (
         "appliance_backend_in_flight",
@@ -38,3 +41,9 @@ def gauges(slots: Mapping[str, Slots], spool: Spool, health: Health) -> Iterable
     figures = asdict(spool.stats())
     for field, name, text in _SPOOL:
         yield f"appliance_spool_{name}", text, {"": float(figures[field])}
+    if lag.seconds:
+        yield (
+            "appliance_pipeline_lag_seconds",
+            "Age of the oldest event that each consumer has not written.",
+            lag.seconds,
+        )

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from appliance.config.keys import key_ring, read_keys
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.errors import ConfigError
+from appliance.infra.tasks import ended
 
 CHECK_EVERY_S = 2.0
 _log = logging.getLogger("appliance.gateway")
@@ -18,13 +19,11 @@ _log = logging.getLogger("appliance.gateway")
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `work` beside the block, and end it with the block."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 class KeyWatch:

@@ -72,11 +72,12 @@ class Readiness:
         return f"ejected until {until:%Y-%m-%dT%H:%M:%SZ}: {why}"
 
     async def _ask_parts(self) -> dict[str, str]:
-        answers = await asyncio.gather(*(_ask(check) for check in self._checks.values()))
+        answers = await asyncio.gather(*(ask(check) for check in self._checks.values()))
         return dict(zip(self._checks, answers, strict=True))
 
 
-async def _ask(check: Check) -> str:
+async def ask(check: Check) -> str:
+    """OK, or why not: at most CHECK_TIMEOUT_S, and in words fit for `/ready`."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check()

@@ -151,7 +151,7 @@ async def _backends(options: UpOptions, configured: bool, say: Say) -> list[Back
 
 def _own(state: Path, found: Found, lock: int) -> Own:
     secrets = load_secrets(state)
-    postgres, nats, llm, inference = free_ports(4)
+    postgres, nats, llm, inference, consumer = free_ports(5)
     return Own(
         Postgres(
             found.postgres,
@@ -165,6 +165,7 @@ def _own(state: Path, found: Found, lock: int) -> Own:
         Nats(found.nats, state / "nats", nats, secrets.nats),
         Llm(found.model, llm, secrets.llm) if found.model else None,
         inference,
+        consumer,
     )
 
 
@@ -173,6 +174,7 @@ def _parts(found: Found, own: Own) -> Parts:
     return Parts(
         gateway=gateway,
         inference=f"http://127.0.0.1:{own.inference_port}",
+        consumer=f"http://127.0.0.1:{own.consumer_port}",
         nats=own.nats.url,
         nats_token=own.nats.token,
         postgres=own.postgres.dsn,

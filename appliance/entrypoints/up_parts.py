@@ -32,12 +32,14 @@ class Own:
     nats: Nats
     llm: Llm | None
     inference_port: int
+    consumer_port: int
 
 
 def table(options: RoleOptions, own: Own) -> list[Part]:
     """The parts in the order they are listed and, reversed, stopped.  A new part is one row."""
     gateway = base(options.listen)
     inference = f"127.0.0.1:{own.inference_port}"
+    consumer = f"127.0.0.1:{own.consumer_port}"
     return [
         _postgres_row(own.postgres),
         Part(
@@ -56,10 +58,10 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
         ),
         Part(
             "consumer",
-            _role(options, "consumer"),
-            where="",
+            _role(options, "consumer", consumer),
+            where=f"http://{consumer}",
+            healthy=lambda: http_answers(f"http://{consumer}/healthz"),
             after=("postgres", "nats"),
-            settle_s=0.5,
         ),
         Part(
             "gateway",

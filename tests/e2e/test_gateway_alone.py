@@ -207,4 +207,4 @@ def test_what_a_full_spool_cannot_keep_is_served_or_refused_as_configured(
                 assert "[DONE]" not in answers[-1].text
             assert len([r for r in spooled(gateway.spool) if r["status"] == "finished"]) == 1
             metrics = httpx.get(f"{gateway.url}/metrics").text
-            assert 'appliance_spool_not_kept_total 3.0' in metrics
+            assert "appliance_spool_not_kept_total 3.0" in metrics

@@ -1,5 +1,6 @@
 """`appliance up` for real: embedded PostgreSQL, NATS, llama.cpp and every role."""
 
+import json
 import os
 import re
 import signal
@@ -104,6 +105,18 @@ def test_status_and_doctor_find_every_part_healthy(up: Appliance, tmp_path: Path
     doctor = up.command("doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert command("status", "--state", str(tmp_path)).returncode == 3
+
+
+def test_the_consumer_serves_its_health_and_metrics_where_the_parts_file_says(
+    up: Appliance,
+) -> None:
+    consumer = json.loads((up.state / "parts.json").read_text())["consumer"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", consumer)
+    assert re.search(rf"^consumer +\d+ +healthy +{consumer}$", up.command("status").stdout, re.M)
+    assert httpx.get(f"{consumer}/healthz").status_code == 200
+    until(lambda: httpx.get(f"{consumer}/ready").status_code == 200, up)
+    metrics = httpx.get(f"{consumer}/metrics").text
+    assert 'appliance_consumer_events_total{durable="chat_persist",outcome="written"}' in metrics
 
 
 def test_a_second_one_at_the_same_time_is_refused(up: Appliance) -> None:

@@ -33,7 +33,10 @@ async def health(parts: Parts) -> list[PartHealth]:
     if parts.inference:
         probe = http_answers(f"{parts.inference}/healthz")
         checks.append(("inference", parts.inference, probe))
-    if "consumer" in parts.pids:
+    if parts.consumer:
+        probe = http_answers(f"{parts.consumer}/healthz")
+        checks.append(("consumer", parts.consumer, probe))
+    elif "consumer" in parts.pids:  # an older `up`, whose consumer answered nobody
         checks.append(("consumer", "-", _alive(parts.pids["consumer"])))
     if parts.nats:
         checks.append(("nats", parts.nats, nats_greets(parts.nats)))

@@ -1,8 +1,8 @@
 """A durable pull consumer as a source of batches.  Several processes may share one durable.
 
 One request for messages is outstanding while the last batch is being written, so memory holds two
-batches at most.  The client's own `fetch` starts a task and a timer for every message; this starts
-none.
+batches of this durable at most.  The client's own `fetch` starts a task and a timer for every
+message; this starts none.
 """
 
 import asyncio
@@ -14,14 +14,17 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from appliance.domain.events.delivery import Delivery
+from appliance.domain.events.durables import Durable
 
 REQUEST_S = 30.0
 HEARTBEAT_S = 5.0
-REQUEST_BYTES = 64 * 1024 * 1024
-ACK_PENDING = 20_000
+# Of message data, a consumer process holds at most: for each of its six durables a batch in hand
+# and a request on its way, 2 * 6 * 8 MiB = 96 MiB, and beside them all one large body (`one`, and
+# what is resolved by reference), whatever waits in the stream.
+REQUEST_BYTES = 8 * 1024 * 1024
+LARGE_REQUEST_S = 2.0
 
 
 class PullLost(Exception):
@@ -39,72 +42,77 @@ class Pulled:
 
 
 class Pull:
-    """`durable` on `stream`, filtered to `subject`; at most `batch` messages a request."""
+    """`durable`, which must be there; at most `batch` messages and REQUEST_BYTES a request."""
 
-    def __init__(
-        self, client: Client, stream: str, durable: str, subject: str, *, batch: int
-    ) -> None:
+    def __init__(self, client: Client, durable: Durable, *, batch: int) -> None:
         self._client = client
-        self._stream = stream
-        self._durable = durable
-        self._subject = subject
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{durable.stream}.{durable.name}"
         self._batch = batch
         self._inbox = client.new_inbox()
         self._ready: deque[Pulled] = deque()
-        self._requested = 0
+        self._requested = 0  # messages of the outstanding request that have not arrived
+        self._untouched = False  # nothing of the outstanding request has arrived
+        self._large = False
         self._arrived = asyncio.Event()
         self._heard_at = 0.0
         self._lost = ""
         self._subscription: Subscription | None = None
 
-    async def open(self, ack_wait_s: float) -> None:
-        """Create or adjust the durable and listen.  Raises nats errors."""
-        # What cannot be written is counted and buried by us: a limit of the server would only drop
-        # it.
-        config = ConsumerConfig(
-            durable_name=self._durable,
-            filter_subject=self._subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_wait=ack_wait_s,
-            max_deliver=-1,
-            max_ack_pending=max(ACK_PENDING, 4 * self._batch),
-        )
-        await self._client.jetstream(timeout=5).add_consumer(self._stream, config)
+    @property
+    def large(self) -> bool:
+        """The next message is larger than REQUEST_BYTES: `one` fetches it, `batch` cannot."""
+        return self._large and not self._ready
+
+    async def open(self) -> None:
+        """Listen for what will be asked for.  Raises nats errors."""
         self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message)
 
     async def batch(self, wait_s: float, stop: asyncio.Event) -> list[Pulled]:
         """Up to `batch` messages: waits for the first as long as it takes, then `wait_s` for
         others.
 
-        [] when `stop` is set; whoever sets it calls `lose`.  Raises PullLost.
+        [] when `stop` is set, whoever sets it calls `lose`; and when the next is `large`.  Raises
+        PullLost.
         """
         loop = asyncio.get_running_loop()
         self._heard_at = loop.time()
-        while not self._ready and not stop.is_set():
+        while not self._ready and not self._large and not stop.is_set():
             await self._request()
             await self._wait(HEARTBEAT_S, 1)
             if not self._ready:
                 self._check(loop.time())
         ends = loop.time() + wait_s
-        while (left := ends - loop.time()) > 0 and not self._lost:
+        while (left := ends - loop.time()) > 0 and self._requested > 0 and not self._lost:
             if len(self._ready) >= self._batch:
                 break
             await self._wait(left, self._batch)
-        count = 0 if stop.is_set() else min(len(self._ready), self._batch)
-        taken = [self._ready.popleft() for _ in range(count)]
+        taken = self._take(self._batch, stop)
         await self._request()
         return taken
+
+    async def one(self, stop: asyncio.Event) -> list[Pulled]:
+        """The next message whatever its size, or [] when another process took it.  Hold the lock
+        for large bodies around it.  Raises PullLost."""
+        loop = asyncio.get_running_loop()
+        self._large = False
+        await self._ask({"batch": 1, "expires": int(LARGE_REQUEST_S * 1e9)}, 1)
+        ends = loop.time() + 2 * LARGE_REQUEST_S
+        while not self._ready and self._requested > 0 and not self._lost and not stop.is_set():
+            if (left := ends - loop.time()) <= 0:
+                raise PullLost("no answer to a request")
+            await self._wait(left, 1)
+        return self._take(1, stop)
 
     def waiting(self) -> list[Pulled]:
         """What arrived and was not taken yet."""
         return list(self._ready)
 
     async def close(self) -> None:
-        """Listen no more, and give back what was not taken."""
+        """Listen no more, and give back what was not taken; more than once changes nothing."""
+        subscription, self._subscription = self._subscription, None
         with suppress(nats.errors.Error, OSError):
-            if self._subscription is not None:
-                await self._subscription.unsubscribe()
+            if subscription is not None:
+                await subscription.unsubscribe()
             while self._ready:
                 await self.again(self._ready.popleft(), 0)
 
@@ -130,18 +138,26 @@ class Pull:
         """It is dealt with; never deliver it again."""
         await self._client.publish(pulled.reply, b"+TERM")
 
+    def _take(self, most: int, stop: asyncio.Event) -> list[Pulled]:
+        count = 0 if stop.is_set() else min(len(self._ready), most)
+        return [self._ready.popleft() for _ in range(count)]
+
     async def _request(self) -> None:
-        if self._requested > 0 or self._lost or len(self._ready) >= self._batch:
+        """Keep one request outstanding, as long as there is room for what it may bring."""
+        if self._requested > 0 or self._large or self._lost or self._ready:
             return
-        self._requested = self._batch
         request = {
             "batch": self._batch,
             "max_bytes": REQUEST_BYTES,
             "expires": int(REQUEST_S * 1e9),
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
-        await self._client.publish(subject, msgspec.json.encode(request), reply=self._inbox)
+        await self._ask(request, self._batch)
+
+    async def _ask(self, request: dict[str, int], messages: int) -> None:
+        self._requested = messages
+        self._untouched = True
+        await self._client.publish(self._subject, msgspec.json.encode(request), reply=self._inbox)
 
     async def _wait(self, timeout_s: float, count: int) -> None:
         """Until `count` messages are ready, something else happened, or `timeout_s` is over."""
@@ -162,18 +178,23 @@ class Pull:
         self._heard_at = asyncio.get_running_loop().time()
         if message.reply.startswith("$JS.ACK."):
             self._requested -= 1
+            self._untouched = False
             self._ready.append(_pulled(message))
-            if len(self._ready) in (1, self._batch):
+            if self._requested <= 0 or len(self._ready) in (1, self._batch):
                 self._arrived.set()
             return
-        headers = message.headers or {}
+        self._on_status(message.headers or {})
+
+    def _on_status(self, headers: dict[str, str]) -> None:
         status = headers.get("Status", "")
         described = headers.get("Description", "")
         if status == "100" or "Batch Completed" in described:
             return
         self._requested = 0
         # These two end a request; everything else ends the consumer.
-        if status != "408" and "MaxBytes" not in described:
+        if "MaxBytes" in described:
+            self._large = self._untouched
+        elif status != "408":
             self._lost = described or f"status {status or 'missing'}"
         self._arrived.set()
 

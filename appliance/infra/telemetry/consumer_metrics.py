@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from appliance.infra.nats.lag import Lag
-from appliance.infra.nats.worker import Settled
+from appliance.infra.nats.tally import Settled
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
 _OUTCOMES = ("written", "forgotten", "retried", "buried")
@@ -71,7 +71,7 @@ class ConsumerMetrics:
                 self._events.labels(name, outcome)
 
     def settled(self, durable: str, settled: Settled) -> None:
-        """Count a batch that is over; see worker.Tally."""
+        """Count a batch that is over; see tally.Tally."""
         written = settled.written
         counts = {
             "written": settled.events - written.forgotten,

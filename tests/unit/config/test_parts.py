@@ -24,6 +24,7 @@ def parts(**changes: Any) -> Parts:
     whole: dict[str, Any] = {
         "gateway": "http://127.0.0.1:8080",
         "inference": "http://127.0.0.1:3001",
+        "consumer": "http://127.0.0.1:9597",
         "nats": "nats://127.0.0.1:4222",
         "nats_token": "t0ken",
         "postgres": "host=/run/pg user=agent_gateway password=p",
@@ -42,6 +43,11 @@ def test_the_file_round_trips_and_is_for_its_owner_alone(tmp_path: Path) -> None
     assert read_parts(tmp_path) == whole
     assert stat.S_IMODE(parts_file(tmp_path).stat().st_mode) == 0o600
     assert [p.name for p in tmp_path.iterdir()] == ["parts.json"]
+
+
+def test_a_file_from_before_the_consumer_had_an_address_loads(tmp_path: Path) -> None:
+    parts_file(tmp_path).write_bytes(b'{"gateway": "http://127.0.0.1:8080", "pids": {"nats": 1}}')
+    assert read_parts(tmp_path).consumer is None
 
 
 def test_writing_again_replaces_it(tmp_path: Path) -> None:
