@@ -1,84 +1,197 @@
-"""An exchange as lines of text.  Pure.  What people and models wrote is printed without control
-characters."""
+"""An exchange as lines of text: what happened and when, its events, its lineage.  Pure.  What
+people and models wrote is printed without control characters."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.cli.common import counted
-from appliance.domain.events.trace import Traced
+from appliance.cli.events_table import table
+from appliance.cli.lineage import lineage
+from appliance.cli.terminal import WIDTH, clipped, flat, plain, wrapped
+from appliance.domain.events.compose import COMPOSE
+from appliance.domain.events.embedding import EMBEDDING
+from appliance.domain.events.embedding import TELEMETRY as EMBEDDING_TELEMETRY
+from appliance.domain.events.retrieve import RETRIEVE
+from appliance.domain.events.trace import Traced, number
 
-_WIDTH = 100
+MOST_LISTED = 20  # hits, cuts, tools
+_QUOTE = 300
+_SHORT = 60
+_INDENT = 28
+Facts = Mapping[str, Any]
 
 
 def timeline(traced: Traced) -> Iterator[str]:
     """Its lines, in the order things happened; times are seconds since the request arrived."""
-    yield f"trace {_plain(traced.trace_id)}"
-    yield f"  correlation {_plain(traced.correlation_id)}"
-    yield f"  conversation {_plain(traced.conversation_id)}"
-    yield f"  {traced.place}{f': {_plain(traced.reason)}' if traced.reason else ''}"
-    if traced.status:
-        yield from _exchange(traced)
-    if traced.stream_sequence is not None:
-        where = f"{traced.subject}, {traced.stream} sequence {traced.stream_sequence}"
-        yield _line(None, "event", where)
-    rows = ", ".join(f"{table}: {count}" for table, count in traced.rows.items())
-    yield _line(None, "rows", rows or "none yet")
+    yield from wrapped(f"trace {traced.trace_id}", WIDTH)
+    for name in ("correlation", "conversation"):
+        identifier = getattr(traced, f"{name}_id")
+        yield from (f"  {line}" for line in wrapped(f"{name} {identifier}", WIDTH - 2))
+    yield from (f"  {line}" for line in wrapped(whereabouts(traced), WIDTH - 2))
+    yield from story(traced)
+    yield "events"
+    yield from (f"  {line}" for line in table(traced.events))
+    if nodes := traced.nodes:
+        yield "lineage"
+        yield from (f"  {line}" for line in lineage(nodes))
 
 
-def _exchange(traced: Traced) -> Iterator[str]:
-    detail = traced.detail
-    yield _line(0.0, "request", _request(traced))
-    if traced.prompt:
-        yield _line(None, "prompt", _short(traced.prompt))
-    yield _line(None, "route", _route(detail))
-    yield from _retrieval(detail.get("retrieval"))
-    for attempt in detail.get("attempts") or ():
-        tried = f"{attempt.get('backend')} {attempt.get('model')}: {attempt.get('outcome')}"
-        yield _line(None, "backend", tried)
-    if detail.get("time_to_first_token_s") is not None:
-        yield _line(detail["time_to_first_token_s"], "first token", "")
-    yield _line(detail.get("duration_s"), "end", _end(traced))
-    if traced.answer:
-        yield _line(None, "answer", _short(traced.answer))
+def whereabouts(traced: Traced) -> str:
+    """Where its events are, in one sentence."""
+    places = traced.places
+    if len(places) == 1:
+        return next(iter(places))
+    return "; ".join(f"{place}: {counted(count, 'event')}" for place, count in places.items())
 
 
-def _request(traced: Traced) -> str:
-    detail = traced.detail
-    streamed = "streamed" if detail.get("stream") else "once"
-    return (
-        f"{traced.occurred_at}  {detail.get('surface')}, {streamed}, model "
-        f"{detail.get('request_model') or '(none)'}, "
-        f"{counted(traced.message_count, 'message')}, HTTP {detail.get('http_status')}"
-    )
-
-
-def _route(detail: Any) -> str:
-    model = detail.get("selected_model") or detail.get("response_model") or "no model"
-    reason = f" ({detail['router_reason']})" if detail.get("router_reason") else ""
-    backend = detail.get("backend") or "no backend"
-    return f"{detail.get('route')}: {model} on {backend}{reason}"
-
-
-def _retrieval(retrieval: Any) -> Iterator[str]:
-    if not retrieval:
+def story(traced: Traced) -> Iterator[str]:
+    chat = traced.chat
+    told = chat or traced.facts(EMBEDDING, EMBEDDING_TELEMETRY)
+    if not told:
+        yield from _line(0.0, "request", traced.occurred_at)
         return
-    hits = retrieval.get("hits") or ()
-    degraded = f", degraded: {retrieval['degraded']}" if retrieval.get("degraded") else ""
-    took = f"{retrieval.get('duration_s') or 0:.3f} s"
-    found = f"{retrieval.get('workspace')}: {counted(len(hits), 'hit')} in {took}{degraded}"
-    yield _line(None, "retrieval", found)
-    for hit in hits:
-        yield _line(None, "", f"{hit.get('document')} #{hit.get('chunk')}  {hit.get('score'):.3f}")
+    yield from _line(0.0, "request", _request(traced, told))
+    if prompt := _text(told, "prompt"):
+        yield from _line(None, "prompt", _quoted(prompt))
+    if chat:
+        yield from _line(None, "route", _route(chat))
+    else:
+        yield from _line(None, "embedding", _embedding(told))
+    yield from _retrieval(traced)
+    yield from _tools(traced, "result")
+    yield from _attempts(told)
+    if (first := number(told.get("time_to_first_token_s"))) is not None:
+        yield from _line(first, "first token", "")
+    if length := told.get("reasoning_chars"):
+        yield from _line(None, "reasoning", counted(int(length), "character"))
+    yield from _tools(traced, "call")
+    yield from _line(number(told.get("duration_s")), "end", end(told))
+    if answer := _text(told, "answer"):
+        yield from _line(None, "answer", _quoted(answer))
 
 
-def _end(traced: Traced) -> str:
-    detail = traced.detail
-    parts = [traced.status]
-    if traced.finish_reason:
-        parts.append(traced.finish_reason)
-    if detail.get("error_type"):
-        parts.append(f"{detail['error_type']}: {detail.get('error_message')}")
-    tokens = (detail.get("input_tokens"), detail.get("output_tokens"))
+def _request(traced: Traced, told: Facts) -> str:
+    said = [told.get("surface") or told.get("operation") or ""]
+    if "stream" in told:
+        said.append("streamed" if told["stream"] else "once")
+    said.append(f"model {told.get('request_model') or '(none)'}")
+    if told.get("message_count"):
+        said.append(counted(told["message_count"], "message"))
+    if told.get("http_status"):
+        said.append(f"HTTP {told['http_status']}")
+    return f"{traced.occurred_at}  {', '.join(str(each) for each in said if each)}"
+
+
+def _route(chat: Facts) -> str:
+    model = chat.get("selected_model") or chat.get("response_model") or "no model"
+    reason = f" ({chat['router_reason']})" if chat.get("router_reason") else ""
+    return f"{chat.get('route')}: {model} on {chat.get('backend') or 'no backend'}{reason}"
+
+
+def _embedding(told: Facts) -> str:
+    size = f", {told['dimensions']} dimensions" if told.get("dimensions") else ""
+    texts = counted(told.get("input_count") or 0, "text")
+    return f"{texts} by {told.get('model')} on {told.get('backend') or 'no backend'}{size}"
+
+
+def _retrieval(traced: Traced) -> Iterator[str]:
+    """What was looked up and found, then what of it got into the prompt."""
+    looked, composed = traced.facts(RETRIEVE), traced.facts(COMPOSE)
+    retrieval = looked or traced.chat.get("retrieval") or composed
+    if not isinstance(retrieval, Mapping) or not retrieval:
+        return
+    hits, cuts = hits_of(retrieval, composed)
+    took = number(retrieval.get("duration_s"))
+    said = f"{retrieval.get('workspace')}: {counted(len(hits), 'hit')}"
+    said += f" in {took:.3f} s" if took is not None else ""
+    if number(looked.get("min_score")):
+        said += f", at least {looked['min_score']:.3f}, at most {looked.get('hit_limit')}"
+    if retrieval.get("degraded"):
+        said += f", degraded: {retrieval['degraded']}"
+    began = next((node.began_s for node in traced.nodes if node.kind == "retrieve"), None)
+    yield from _line(began, "retrieval", said)
+    if query := _text(looked, "query"):
+        yield from _line(None, "query", _quoted(query))
+    for hit in hits[:MOST_LISTED]:
+        yield from _line(None, "", _hit(hit))
+    for cut in cuts[:MOST_LISTED]:
+        yield from _line(None, "cut", f"{_hit(cut)}: {_why(cut, looked)}")
+    if (more := max(0, len(hits) - MOST_LISTED) + max(0, len(cuts) - MOST_LISTED)) > 0:
+        yield from _line(None, "", f"… and {more} more")
+    if composed:
+        room = (
+            f"{composed.get('used_tokens')} of {composed.get('room_tokens')} tokens for knowledge"
+        )
+        messages = f"{composed.get('messages_before')} to {composed.get('messages_after')}"
+        yield from _line(None, "compose", f"{room}, messages {messages}")
+
+
+def hits_of(retrieval: Facts, composed: Facts) -> tuple[list[Facts], list[Facts]]:
+    """What was injected and what was cut, best first; of a retrieval as any event tells it."""
+    if "injected" in composed:
+        return _listed(composed.get("injected")), _listed(composed.get("cut"))
+    found = _listed(retrieval.get("hits"))
+    return [f for f in found if not f.get("cut")], [f for f in found if f.get("cut")]
+
+
+def _hit(hit: Facts) -> str:
+    tokens = f"  {counted(hit['tokens'], 'token')}" if hit.get("tokens") else ""
+    return f"{hit.get('document')} #{hit.get('chunk')}  {number(hit.get('score')) or 0:.3f}{tokens}"
+
+
+def _why(cut: Facts, looked: Facts) -> str:
+    """The reason, with the number it was held against where that is known."""
+    reason = str(cut.get("reason") or cut.get("cut"))
+    if reason == "score" and number(looked.get("min_score")) is not None:
+        return f"score below {looked['min_score']:.3f}"
+    return reason
+
+
+def _attempts(told: Facts) -> Iterator[str]:
+    for attempt in _listed(told.get("attempts")):
+        took = number(attempt.get("duration_s"))
+        said = f"{attempt.get('backend')} {attempt.get('model')}: {attempt.get('outcome')}"
+        began = number(attempt.get("began_s")) if took else None  # an older record tells neither
+        yield from _line(began, "backend", said + (f" in {took:.3f} s" if took else ""))
+
+
+def _tools(traced: Traced, kind: str) -> Iterator[str]:
+    """Calls with what the tool said, once a later exchange brought it; results this one brought."""
+    tools = [tool for tool in traced.tools if tool.get("kind") == kind]
+    for tool in tools[:MOST_LISTED]:
+        called = f"{_text(tool, 'name') or '(unnamed)'}({_brief(_text(tool, 'arguments'))})"
+        if kind == "call":
+            yield from _line(None, "tool call", called)
+            yield from _outcome(tool)
+        else:
+            asked = _text(tool, "call_event_id").partition(":")[0]
+            by = f"  asked for in trace {asked}" if asked else ""
+            said = _result(tool.get("content"), tool.get("is_error"))
+            yield from _line(None, "tool result", f"{called} {said}{by}")
+    if len(tools) > MOST_LISTED:
+        yield from _line(None, "", f"… and {len(tools) - MOST_LISTED} more")
+
+
+def _outcome(call: Facts) -> Iterator[str]:
+    if call.get("result") is not None:
+        said = _result(call["result"], call.get("result_is_error"))
+        yield from _line(None, "", f"{said}  brought by trace {call.get('result_trace_id')}")
+
+
+def _result(content: Any, is_error: Any) -> str:
+    return f"{'failed:' if is_error else '='} {_brief(str(content or ''))}"
+
+
+def end(told: Facts) -> str:
+    """How it ended: status, reason, error, tokens."""
+    parts = [str(told.get("status", ""))]
+    if told.get("finish_reason"):
+        parts.append(str(told["finish_reason"]))
+    if told.get("error_type"):
+        message = told.get("error_message")
+        parts.append(f"{told['error_type']}: {message}" if message else str(told["error_type"]))
+    tokens = (told.get("input_tokens"), told.get("output_tokens"))
     if tokens != (None, None):
         parts.append(
             "tokens " + ", ".join(_count(n, w) for n, w in zip(tokens, ("in", "out"), strict=True))
@@ -86,20 +199,33 @@ def _end(traced: Traced) -> str:
     return ", ".join(parts)
 
 
-def _count(number: int | None, which: str) -> str:
-    return f"{which} {'not reported' if number is None else number}"
+def _count(tokens: Any, which: str) -> str:
+    return f"{which} {'not reported' if tokens is None else tokens}"
 
 
-def _line(at_s: float | None, what: str, text: str) -> str:
+def _line(at_s: float | None, what: str, text: str) -> Iterator[str]:
     when = f"+{at_s:.3f} s" if at_s is not None else ""
-    return f"  {when:>12}  {what:<12}{_plain(text)}".rstrip()
+    first, *rest = wrapped(text, WIDTH - _INDENT)
+    yield f"  {when:>12}  {what:<12}{first}".rstrip()
+    yield from (" " * _INDENT + line for line in rest)
 
 
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 1] + "…"
+def _quoted(text: str) -> str:
+    return clipped(flat(text[: 8 * _QUOTE]), _QUOTE)
 
 
-def _plain(text: str) -> str:
-    """What a terminal cannot take for a command."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+def _brief(text: str) -> str:
+    return clipped(flat(text[: 8 * _SHORT]), _SHORT)
+
+
+def _text(facts: Facts, key: str) -> str:
+    """As text, whatever it is; "" for nothing."""
+    value = facts.get(key)
+    if isinstance(value, str):
+        return value
+    return "" if value is None else plain(json.dumps(value))
+
+
+def _listed(value: Any) -> list[Facts]:
+    listed = value if isinstance(value, list | tuple) else ()
+    return [each for each in listed if isinstance(each, Mapping)]

@@ -1,40 +1,38 @@
-"""`appliance trace ID`: one exchange as a timeline, by its trace id or its correlation id.
+"""`appliance trace ID`: exchanges by their trace id or correlation id, with every event of them.
 
-PostgreSQL knows it once the consumer wrote it; before that it is in the stream, before that in the
-spool.
+PostgreSQL knows what the consumer wrote; what is on its way is in the stream, and before that in
+the spool.  Each event is where it is, not only the exchange.
 """
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from appliance.cli.common import add_target, target_config
-from appliance.cli.timeline import timeline
+from appliance.cli.timeline import timeline, whereabouts
+from appliance.cli.trace_find import Found, find
+from appliance.cli.trace_html import page
 from appliance.config.load import default_state
-from appliance.config.schema import Config
-from appliance.domain.errors import NotFound, PartUnavailable
-from appliance.domain.events.exchange import Exchange
-from appliance.domain.events.topics import events_of
-from appliance.domain.events.trace import CONSUMED, POISONED, SPOOL, STREAM, Traced
-from appliance.infra.nats.lookup import find_in_stream
-from appliance.infra.postgres.history import History, traced
-from appliance.infra.postgres.pool import PostgresPool
-from appliance.infra.postgres.rows import ChatEvent
-from appliance.infra.spool.lookup import find_in_spool, find_poisoned
+from appliance.domain.errors import ConfigError, NotFound
+from appliance.domain.events.trace import Traced
 
 HELP = "show what happened in an exchange, by trace id or correlation id"
 _LONGEST_ID = 256
-_event = msgspec.json.Decoder(ChatEvent)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """ID, --json, --state, --config."""
+    """ID, --json, --html, --state, --config."""
     parser.add_argument("id", metavar="ID", help="x-request-id or X-Correlation-ID of the answer")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="draw it: one page, one file")
     add_target(parser)
 
 
@@ -45,83 +43,82 @@ def run(arguments: argparse.Namespace) -> int:
     spool = Path(config.spool.dir).expanduser() if config.spool.dir else state / "spool"
     identifier: str = arguments.id
     # A lone surrogate (a byte of the command line that is no UTF-8) is not printable either.
-    if len(identifier) > _LONGEST_ID or not identifier.isprintable():
-        raise NotFound("an id is at most 256 printable characters")
-    found, unseen = asyncio.run(_find(config, spool, identifier))
-    if not found:
-        missing = f" ({'; '.join(unseen)})" if unseen else ""
+    if not 0 < len(identifier) <= _LONGEST_ID or not identifier.isprintable():
+        raise NotFound("an id is 1 to 256 printable characters")
+    if arguments.html is not None:
+        _check(arguments.html)
+    found = asyncio.run(find(config, spool, identifier))
+    if not found.exchanges:
+        missing = f" ({'; '.join(found.unseen)})" if found.unseen else ""
         raise NotFound(
             f"no exchange has the id {identifier}: it is not in PostgreSQL, in the stream or in "
             f"the spool {spool}{missing}"
         )
+    if arguments.html is not None:
+        _replace(arguments.html, page(identifier, found.exchanges, _notes(found)))
     if arguments.json:
-        answer = {"id": identifier, "exchanges": [asdict(t) for t in found], "unseen": unseen}
-        print(msgspec.json.format(msgspec.json.encode(answer)).decode())
+        print(_json(identifier, found))
+    elif arguments.html is not None:
+        print(arguments.html)
     else:
-        print("\n\n".join("\n".join(timeline(t)) for t in found))
-        for sentence in unseen:
-            print(f"\nnot looked at: {sentence}")
+        print("\n\n".join("\n".join(timeline(t)) for t in found.exchanges))
+        for sentence in _notes(found):
+            print(f"\n{sentence}")
     return 0
 
 
-async def _find(config: Config, spool: Path, identifier: str) -> tuple[list[Traced], list[str]]:
-    """Each exchange once, at the furthest place it has come to; and what could not be looked at."""
-    unseen: list[str] = []
-    found = await _in_postgres(config, identifier, unseen)
-    if any(t.trace_id == identifier for t in found):
-        return found, unseen
-    written = not unseen
-    found += await _in_stream(config, identifier, unseen, unconsumed=written)
-    found += await asyncio.to_thread(_in_spool, spool, identifier)
-    if not found and written:
-        found += await _in_stream(config, identifier, unseen, unconsumed=False)
-    first: dict[str, Traced] = {}
-    for each in found:
-        first.setdefault(each.trace_id, each)
-    return sorted(first.values(), key=lambda t: t.occurred_at), unseen
+def _notes(found: Found) -> Iterator[str]:
+    if found.others:
+        yield f"{len(found.others)} more exchanges have this id; the last is {found.others[-1]}"
+    for sentence in found.unseen:
+        yield f"not looked at: {sentence}"
 
 
-async def _in_postgres(config: Config, identifier: str, unseen: list[str]) -> list[Traced]:
-    limits = config.postgres
-    async with PostgresPool(limits.dsn, connect_timeout_s=limits.connect_timeout_s) as pool:
-        try:
-            return await History(pool).find(identifier)
-        except PartUnavailable as exc:
-            unseen.append(str(exc))
-            return []
+def _json(identifier: str, found: Found) -> str:
+    answer = {
+        "id": identifier,
+        "exchanges": [_told(traced) for traced in found.exchanges],
+        "others": found.others,
+        "unseen": found.unseen,
+    }
+    return msgspec.json.format(msgspec.json.encode(answer)).decode()
 
 
-async def _in_stream(
-    config: Config, identifier: str, unseen: list[str], *, unconsumed: bool
-) -> list[Traced]:
+def _told(traced: Traced) -> dict[str, Any]:
+    """All of it, and beside the events what they come to."""
+    chat = traced.chat
+    return {
+        **asdict(traced),
+        "place": whereabouts(traced),
+        "places": traced.places,
+        "rows": traced.rows,
+        "status": chat.get("status", ""),
+        "detail": chat,
+        "nodes": [asdict(node) for node in traced.nodes],
+    }
+
+
+def _check(file: Path) -> None:
+    """Raises ConfigError when `file` cannot be written."""
+    if not file.parent.is_dir():
+        raise ConfigError(f"--html: there is no folder {file.parent}")
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"--html: {file} is not a file")
+
+
+def _replace(file: Path, text: str) -> None:
+    """The whole page or what was there before.  For the user alone: it says what people wrote."""
     try:
-        search = await find_in_stream(config.nats, identifier, unconsumed=unconsumed)
-    except PartUnavailable as exc:
-        if str(exc) not in unseen:
-            unseen.append(str(exc))
-        return []
-    if not search.complete:
-        unseen.append("NATS: the stream is long and was not looked through to its end")
-    found = []
-    for stored in search.found:
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:100]}.")
         try:
-            event = _event.decode(stored.data)
-        except msgspec.DecodeError:
-            continue
-        if identifier in (event.trace_id, event.correlation_id):
-            place = CONSUMED if stored.consumed else STREAM
-            found.append(traced(event, place, sequence=stored.sequence))
-    return found
-
-
-def _in_spool(directory: Path, identifier: str) -> list[Traced]:
-    waiting = [traced(event, SPOOL) for event in _events(find_in_spool(directory, identifier))]
-    for exchange, reason in find_poisoned(directory, identifier):
-        waiting += [traced(event, POISONED, reason=reason) for event in _events([exchange])]
-    return waiting
-
-
-def _events(exchanges: Sequence[Exchange]) -> list[ChatEvent]:
-    """As they would be published."""
-    bodies = (next(events_of(exchange), None) for exchange in exchanges)
-    return [_event.decode(msgspec.json.encode(body.body)) for body in bodies if body is not None]
+            with os.fdopen(handle, "wb") as out:
+                out.write(text.encode())
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(name, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as exc:
+        raise ConfigError(f"--html: {file} cannot be written: {exc.strerror}") from exc

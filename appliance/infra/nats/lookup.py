@@ -1,145 +1,146 @@
-"""Finds an exchange's event in the PIPELINE stream, by direct get: no consumer is made.  For
-`appliance trace`.
+"""Finds the events of exchanges in a stream, and tells how far their consumers are.  Nothing is
+changed and no consumer is made.  For `appliance trace`.
 
-JetStream has no index over ids: a trace id tells when to begin (it starts with its time), a
-correlation id does not.  The search is bounded in messages and in time, and says when it was cut
-short.
+JetStream has no index over ids: a search begins at a time or a sequence and reads on.  It is
+bounded in messages and in time, and says when it was cut short.
 """
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import msgspec
-import nats
-import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
-from appliance.domain.events.chat import PERSIST
-from appliance.infra.nats.streams import PIPELINE
+from appliance.domain.events.durables import DURABLES, PIPELINE
+from appliance.infra.nats.objects import PayloadGone, Payloads, Reference, is_reference
+from appliance.infra.nats.range import Stored, StreamReader, state_of, visit
 
-DURABLE = "chat_persist"
-BATCH = 500
-MOST_MESSAGES = 500_000
-MOST_S = 15.0
-SILENCE_S = 3.0
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
-_SLACK_S = 60.0
+API_TIMEOUT_S = 3.0
+RESOLVED_BYTES = 8 * 1024 * 1024  # a larger payload is not fetched, its size is told
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One message; `consumed`: the consumer has acked it."""
+@dataclass(slots=True)
+class Budget:
+    """What searches may still cost together."""
 
-    sequence: int
-    data: bytes
-    consumed: bool
+    messages: int
+    seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """`complete`: all of the stream that could hold it was looked through."""
+    """Of `subject`, from `sequence`, or from the Unix time `since` where given, to sequence `last`
+    or the time `until`: messages whose event id is of one of `trace_ids`, or in whose data `text`
+    is found (the caller looks closer)."""
 
-    found: list[Stored]
-    complete: bool
+    stream: str
+    subject: str = ">"
+    sequence: int = 1
+    since: float | None = None
+    last: int | None = None
+    until: float | None = None
+    trace_ids: frozenset[str] = frozenset()
+    text: bytes = b""
 
-
-async def find_in_stream(config: NatsConfig, identifier: str, *, unconsumed: bool) -> Search:
-    """Persist events that mention `identifier` (the caller compares the ids), oldest first; with
-    `unconsumed` only what the consumer has not acked.  Raises PartUnavailable(part="nats")."""
-    try:
-        async with _connected(config) as client:
-            js = client.jetstream(timeout=3)
-            acked = 0
-            with suppress(nats.js.errors.NotFoundError):
-                floor = (await js.consumer_info(PIPELINE, DURABLE)).ack_floor
-                acked = floor.stream_seq if floor is not None else 0
-            begin: dict[str, object] = _begin(identifier)
-            if unconsumed or not begin:
-                begin = {"seq": acked + 1 if unconsumed else 1}
-            return await _Scan(client, identifier.encode(), acked).run(begin)
-    except (nats.errors.Error, OSError, TimeoutError) as exc:
-        sentence = str(exc) or type(exc).__name__
-        raise PartUnavailable(f"NATS: {sentence}", part="nats") from exc
+    def wants(self, stored: Stored) -> bool:
+        """Whether it looks like one of those searched for."""
+        of_trace = stored.event_id.partition(":")[0] in self.trace_ids
+        return of_trace or bool(self.text and self.text in stored.data)
 
 
-def _begin(identifier: str) -> dict[str, object]:
-    """Where a trace id of ours can be, from its first 48 bits: milliseconds of its beginning."""
-    if not _TRACE_ID.fullmatch(identifier):
-        return {}
-    begun = int(identifier[:12], 16) / 1000 - _SLACK_S
-    try:
-        return {"start_time": datetime.fromtimestamp(begun, UTC).isoformat()}
-    except (ValueError, OverflowError, OSError):
-        return {}
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a message says, whole.  `size_bytes` is None unless it lies in the object store;
+    `withheld` why `data` is only the reference then."""
+
+    data: bytes
+    size_bytes: int | None = None
+    withheld: str = ""
+
+
+class _Referring(msgspec.Struct):
+    payload_ref: Reference
+
+
+_referring = msgspec.json.Decoder(_Referring)
 
 
 @asynccontextmanager
-async def _connected(config: NatsConfig) -> AsyncIterator[Client]:
-    if not config.url:
-        raise PartUnavailable("NATS: is not configured ([nats] url)", part="nats")
-    client = await nats.connect(
-        config.url.split(","),
-        token=config.token or None,
-        allow_reconnect=False,
-        connect_timeout=3,
-        error_cb=_ignore,
-    )
+async def open_lookup(config: NatsConfig) -> AsyncIterator["Lookup"]:
+    """Raises PartUnavailable(part="nats"), also when the server stops answering inside."""
     try:
-        yield client
-    finally:
-        with suppress(Exception):
-            await asyncio.wait_for(client.close(), 2)
+        async with visit(config) as client:
+            yield Lookup(client)
+    except (OSError, TimeoutError) as exc:
+        raise PartUnavailable(f"NATS: {str(exc) or type(exc).__name__}", part="nats") from exc
 
 
-async def _ignore(_: Exception) -> None:
-    """What matters is raised where it is awaited."""
+class Lookup:
+    """Over one connection; one search at a time."""
 
-
-class _Scan:
-    """Batches of direct gets, one after the other."""
-
-    def __init__(self, client: Client, wanted: bytes, acked: int) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._wanted = wanted
-        self._acked = acked
-        self._found: list[Stored] = []
-        self._seen = 0
-        self._last = 0
 
-    async def run(self, begin: dict[str, object]) -> Search:
-        """Until the end of the stream, or one of the limits."""
-        inbox = self._client.new_inbox()
-        arrived = await self._client.subscribe(inbox)
-        deadline = asyncio.get_running_loop().time() + MOST_S
-        while self._seen < MOST_MESSAGES and asyncio.get_running_loop().time() < deadline:
-            request = {"batch": BATCH, "next_by_subj": PERSIST, **begin}
-            await self._client.publish(
-                f"$JS.API.DIRECT.GET.{PIPELINE}", msgspec.json.encode(request), reply=inbox
-            )
-            before = self._seen
-            while self._note(await arrived.next_msg(timeout=SILENCE_S)):
-                pass
-            if self._seen == before:
-                return Search(self._found, complete=True)
-            begin = {"seq": self._last + 1}
-        return Search(self._found, complete=False)
+    async def ack_floors(self) -> dict[str, int]:
+        """By durable name, up to which sequence all of its subject is acked; one that is not there
+        is left out."""
+        js = self._client.jetstream(timeout=API_TIMEOUT_S)
+        floors: dict[str, int] = {}
+        if (state := await state_of(self._client, PIPELINE)) is None:
+            return floors
+        for durable in DURABLES.values():
+            with suppress(nats.js.errors.NotFoundError):
+                info = await js.consumer_info(durable.stream, durable.name)
+                floor = info.ack_floor.stream_seq if info.ack_floor is not None else 0
+                # A floor only moves with the subject's own messages: without any, it stays behind.
+                idle = not info.num_pending and not info.num_ack_pending
+                floors[durable.name] = max(floor, state.last_sequence) if idle else floor
+        return floors
 
-    def _note(self, message: Msg) -> bool:
-        """False when `message` ends the batch: 204 the end, 404 nothing there, 503 no stream."""
-        headers = message.headers or {}
-        if "Status" in headers or "Nats-Sequence" not in headers:
-            return False
-        self._seen += 1
-        self._last = int(headers["Nats-Sequence"])
-        if self._wanted in message.data:
-            consumed = self._last <= self._acked
-            self._found.append(Stored(self._last, message.data, consumed))
-        return True
+    async def search(self, search: Search, budget: Budget) -> AsyncGenerator[Stored, None]:
+        """What it finds, oldest first, until its end, the stream's or the budget's: that has no
+        messages or no seconds left then."""
+        if await state_of(self._client, search.stream) is None:
+            return
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        async with (
+            StreamReader(self._client, search.stream) as reader,
+            aclosing(
+                reader.batches(
+                    subject=search.subject,
+                    sequence=search.sequence,
+                    since=search.since,
+                    until=search.until,
+                )
+            ) as batches,
+        ):
+            async for batch in batches:
+                budget.messages -= len(batch.messages)
+                budget.seconds -= clock() - begun
+                for stored in batch.messages:
+                    if search.last is not None and stored.sequence > search.last:
+                        return
+                    if search.wants(stored):
+                        yield stored
+                if budget.messages <= 0 or budget.seconds <= 0:
+                    return
+                begun = clock()
+
+    async def body_of(self, data: bytes) -> Body:
+        """Of a payload by reference the payload, unless it is large or gone."""
+        if not is_reference(data):
+            return Body(data)
+        size = _referring.decode(data).payload_ref.size
+        if size > RESOLVED_BYTES:
+            return Body(data, size, f"its payload of {size} bytes was not fetched")
+        try:
+            payloads = Payloads(self._client.jetstream(timeout=API_TIMEOUT_S))
+            return Body(await payloads.resolve(data), size)
+        except PayloadGone as exc:
+            return Body(data, size, str(exc))

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,11 +55,16 @@ class Folder:
             os.close(handle)
 
 
-def claim(root: Path) -> Folder:
-    """A new locked directory under `root`, which is made when missing.  Raises OSError."""
+def claim(root: Path, wall: Callable[[], float] = time.time) -> Folder:
+    """A new locked directory under `root`, which is made when missing.  Raises OSError.
+
+    Its name, milliseconds and more, is behind all that are there, wherever the clock was set.
+    """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     for _ in range(_TRIES):
-        path = root / f"{time.time_ns() // 1_000_000:013d}-{os.getpid()}-{secrets.token_hex(3)}"
+        latest = max((started_ms(path) for path in process_folders(root)), default=0)
+        began = max(int(wall() * 1000), latest + 1)
+        path = root / f"{began:013d}-{os.getpid()}-{secrets.token_hex(3)}"
         path.mkdir(mode=0o700)
         if folder := _lock(path):
             return folder
@@ -79,6 +84,12 @@ def process_folders(root: Path) -> list[Path]:
         return sorted(p for p in root.iterdir() if p.is_dir() and p.name[:1].isdigit())
     except FileNotFoundError:
         return []
+
+
+def started_ms(path: Path) -> int:
+    """Unix milliseconds in the name of a process's directory; 0 when it is no such name."""
+    digits = path.name.partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
 
 
 def read_progress(path: Path) -> tuple[int, int]:

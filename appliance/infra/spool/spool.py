@@ -177,7 +177,7 @@ class Spool:
     async def _claim(self) -> None:
         """Get a directory of our own; where that fails, exchanges are refused until it succeeds."""
         try:
-            folder: Folder = await asyncio.to_thread(claim, self._directory)
+            folder: Folder = await asyncio.to_thread(claim, self._directory, self._wall)
         except OSError as exc:
             self.degraded = f"the spool {self._directory} cannot be used: {exc.strerror}"
             self._note(self.degraded)

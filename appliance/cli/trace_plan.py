@@ -1,0 +1,103 @@
+"""Where in PIPELINE events can be that nobody has found yet.  For `appliance trace`: it decides,
+`trace_find.py` looks."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from appliance.cli.trace_gathered import Gathered
+from appliance.domain.events.chat import PERSIST
+from appliance.domain.events.durables import DURABLES, PIPELINE
+from appliance.domain.events.lineage import LINEAGE
+from appliance.infra.nats.lookup import Search
+
+BEFORE_S = 2.0  # clocks of hosts that agree
+_CLOCKS_S = 60.0  # and of those that do not
+_NEAR = (1_000, 20_000)  # messages around an event of an exchange that are looked at for others
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+_NO_TIME_S = 253_402_214_400.0  # the last day that has a date
+Enough = Callable[[], bool]
+
+
+class Plan:
+    """Of one command.  `floors` says how far each durable is; `rows`, that what is acked is in a
+    row if it is anywhere."""
+
+    def __init__(
+        self, identifier: str, found: Gathered, floors: Mapping[str, int], *, rows: bool
+    ) -> None:
+        self._identifier = identifier
+        self._began_s = began_s(identifier)
+        self._found = found
+        self._floors = floors
+        self._rows = rows
+
+    def searches(self) -> Iterator[tuple[Search, Enough]]:
+        """The likeliest first, each until it is enough; made one after the other, so that each
+        knows what the one before found."""
+        yield from self._beside()
+        if self._began_s is not None:
+            yield from self._of_trace(self._began_s)
+        yield from self._of_correlation()
+        yield from self._beside()
+
+    def _of_trace(self, began_s: float) -> Iterator[tuple[Search, Enough]]:
+        complete = self._found.complete
+        if not self._found.trace_ids:
+            begin_s = max(0.0, began_s - BEFORE_S)
+            everything = Search(stream=PIPELINE, trace_ids=frozenset((self._identifier,)))
+            yield replace(everything, since=begin_s), complete
+            if not complete():
+                far_s = max(0.0, began_s - _CLOCKS_S)
+                yield replace(everything, since=far_s, until=begin_s), complete
+        elif not complete():
+            begin = min(self._unconsumed(subject) for subject in DURABLES)
+            ids = frozenset(self._found.trace_ids)
+            yield Search(stream=PIPELINE, sequence=begin, trace_ids=ids), complete
+
+    def _of_correlation(self) -> Iterator[tuple[Search, Enough]]:
+        """Every exchange has a lineage, the smallest event there is; of one without it the chat.  A
+        trace id is a correlation id, too: its own exchange's and of who sends it back."""
+        for subject in (LINEAGE, PERSIST):
+            begin = self._unconsumed(subject)
+            search = Search(stream=PIPELINE, subject=subject, text=self._identifier.encode())
+            yield replace(search, sequence=begin), _never
+            if not self._found.trace_ids and begin > 1 and self._began_s is None:
+                yield search, _never
+            if self._found.trace_ids:
+                return
+
+    def _beside(self) -> Iterator[tuple[Search, Enough]]:
+        """The events of an exchange are published together: where one is, the others are."""
+        for near in _NEAR:
+            for trace_id in self._found.trace_ids:
+                traced = self._found.exchange(trace_id)
+                if traced.complete or traced.sequence is None:
+                    continue
+                yield (
+                    Search(
+                        stream=PIPELINE,
+                        sequence=max(1, traced.sequence - near),
+                        last=traced.sequence + near,
+                        trace_ids=frozenset((trace_id,)),
+                    ),
+                    partial(self._found.is_complete, trace_id),
+                )
+
+    def _unconsumed(self, subject: str) -> int:
+        """From which sequence on its events may be without a row for no other reason than time."""
+        return 1 + self._floors.get(DURABLES[subject].name, 0) if self._rows else 1
+
+
+def began_s(identifier: str) -> float | None:
+    """When an exchange began, from its trace id: 48 bits of milliseconds (identity.py).  None for
+    what is no trace id of ours."""
+    if not _TRACE_ID.fullmatch(identifier):
+        return None
+    began = int(identifier[:12], 16) / 1000
+    return began if began < _NO_TIME_S else None
+
+
+def _never() -> bool:
+    return False

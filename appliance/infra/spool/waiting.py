@@ -1,0 +1,40 @@
+"""Counts records that wait in the spool, from outside, without its lock.  For `appliance forget`;
+blocks on the disk."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from appliance.infra.spool.folder import SUFFIX, process_folders, read_progress
+from appliance.infra.spool.frames import read_frames
+
+CHUNK_BYTES = 1024 * 1024
+
+
+def count_waiting(directory: Path, concerns: Callable[[bytes], bool]) -> int:
+    """How many records not acked yet `concerns` holds of; an upper bound, for what was acked a
+    moment ago is noted a moment later.  Raises OSError."""
+    return sum(
+        sum(map(concerns, _payloads(segment, start)))
+        for folder in process_folders(directory)
+        for segment, start in _segments(folder)
+    )
+
+
+def _segments(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Those with something not acked, and where that begins."""
+    number, acked = read_progress(folder)
+    for segment in sorted(folder.glob(f"*{SUFFIX}")):
+        if segment.stem.isdigit() and int(segment.stem) >= number:
+            yield segment, acked if int(segment.stem) == number else 0
+
+
+def _payloads(segment: Path, offset: int) -> Iterator[bytes]:
+    with suppress(FileNotFoundError):  # the shipper deletes what is in the stream
+        end = segment.stat().st_size
+        while offset < end:
+            frames = read_frames(segment, offset, end, CHUNK_BYTES)
+            yield from (payload for payload, _ in frames.records)
+            if frames.torn:
+                return
+            offset = frames.after

@@ -1,0 +1,20 @@
+"""What the commands on kept events need: real NATS, real PostgreSQL, and a host's configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.infra.postgres.migrate import migrate
+from tests.fakes.kept_events import Kept, Run, commands
+from tests.fixtures_nats import NatsServer
+
+
+@pytest.fixture
+async def kept(tmp_path: Path, nats_server: NatsServer, fresh_dsn: str) -> Kept:
+    await migrate(fresh_dsn)
+    return Kept(nats_server, tmp_path / "nats" / "store", fresh_dsn)
+
+
+@pytest.fixture
+def appliance(tmp_path: Path, kept: Kept) -> Run:
+    return commands(tmp_path, kept.server, kept.dsn)

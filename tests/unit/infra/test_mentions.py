@@ -1,0 +1,36 @@
+import pytest
+
+from appliance.infra.mentions import Mentions, ids_of
+
+_EVENT = b'{"event_id":"t:x","trace_id":"t","correlation_id":"c","conversation_id":"v","n":1}'
+
+
+@pytest.mark.parametrize("identifier", ["t", "c", "v"])
+def test_an_event_is_found_by_each_of_its_ids(identifier: str) -> None:
+    assert Mentions(identifier)(_EVENT)
+    assert ids_of(_EVENT) == {"t", "c", "v"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _EVENT,
+        b'{"trace_id":"t","answer":"somebody"}',
+        b'{"trace_id":"t","answer":"she said \\"somebody\\""}',
+        b'{"trace_id":"t","messages":[{"conversation_id":"somebody"}]}',
+        b"somebody without quotes",
+        b"",
+    ],
+)
+def test_what_only_speaks_of_an_id_is_not_of_it(data: bytes) -> None:
+    assert not Mentions("somebody")(data)
+
+
+@pytest.mark.parametrize("data", [b'{"trace_id":"somebody"', b'\xff"somebody"', b'["somebody"]'])
+def test_what_cannot_be_read_and_names_it_is_taken_for_it(data: bytes) -> None:
+    assert Mentions("somebody")(data)
+    assert ids_of(data) == set()
+
+
+def test_an_id_that_json_escapes_is_found() -> None:
+    assert Mentions('a"b')(b'{"conversation_id":"a\\"b"}')
