@@ -23,7 +23,7 @@ The tour: one chat request, top to bottom.
  8. `presentation/openai_chat/encode.py`  deltas become the wire again
  9. `transport/streaming.py`            held headers, frames, comments, errors in band
 10. `infra/spool/spool.py`              the record of the exchange, before its last frame
-    `infra/nats/shipper.py`             from there to JetStream
+    `infra/nats/shipper/shipper.py`             from there to JetStream
     `entrypoints/consumer.py`           from there to PostgreSQL
 
 Where things are added, one line in one table each: an API surface in `presentation/surface.py`, a

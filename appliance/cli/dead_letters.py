@@ -18,7 +18,7 @@ from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, NotFound
 from appliance.domain.events.delivery import BatchWriter, Written
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
-from appliance.infra.nats.range import visit
+from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.dead_letters import DeadLetter, DeadLetters, LetterUnreadable
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import WRITERS, writer_for

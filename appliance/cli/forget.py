@@ -18,8 +18,8 @@ from appliance.config.load import default_state
 from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, PartUnavailable
 from appliance.infra.mentions import Mentions
-from appliance.infra.nats.erase import Erased, Eraser
-from appliance.infra.nats.range import visit
+from appliance.infra.nats.reader.erase import Erased, Eraser
+from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.forget import Forgotten, forget, look
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.poison import PoisonFile

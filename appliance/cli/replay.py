@@ -25,7 +25,7 @@ from appliance.domain.events.delivery import Delivery, Rejected, Written
 from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.infra.mentions import ids_of
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
-from appliance.infra.nats.range import Stored, StreamReader, state_of, visit
+from appliance.infra.nats.reader.range import Stored, StreamReader, state_of, visit
 from appliance.infra.postgres.forget import forgotten_among
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for

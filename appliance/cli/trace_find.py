@@ -34,8 +34,8 @@ from appliance.domain.events.trace import (
     expected,
     number,
 )
-from appliance.infra.nats.lookup import Budget, Lookup, Search, open_lookup
-from appliance.infra.nats.range import Stored
+from appliance.infra.nats.reader.lookup import Budget, Lookup, Search, open_lookup
+from appliance.infra.nats.reader.range import Stored
 from appliance.infra.postgres.history import History, event_from
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.lookup import Waiting, find_in_spool

@@ -10,7 +10,7 @@ from appliance.cli.trace_gathered import Gathered
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.domain.events.lineage import LINEAGE
-from appliance.infra.nats.lookup import Search
+from appliance.infra.nats.reader.lookup import Search
 
 BEFORE_S = 2.0  # clocks of hosts that agree
 _CLOCKS_S = 60.0  # and of those that do not

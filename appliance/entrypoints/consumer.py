@@ -18,10 +18,10 @@ from appliance.entrypoints.consumer_ready import ConsumerReadiness
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.retention import keep_pruned, wanted
 from appliance.entrypoints.serve import serve
-from appliance.infra.nats.crew import Crew
-from appliance.infra.nats.lag_watch import LagAlarm, LagWatch
+from appliance.infra.nats.consumer.crew import Crew
+from appliance.infra.nats.consumer.lag_watch import LagAlarm, LagWatch
+from appliance.infra.nats.consumer.worker import Worker
 from appliance.infra.nats.streams import HOUR_S
-from appliance.infra.nats.worker import Worker
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from appliance.infra.tasks import ended

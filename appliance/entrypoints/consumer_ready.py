@@ -5,7 +5,7 @@ from typing import Any
 
 from appliance.domain.errors import PartUnavailable
 from appliance.entrypoints.readiness import OK, Check, ask
-from appliance.infra.nats.crew import Crew
+from appliance.infra.nats.consumer.crew import Crew
 
 
 class ConsumerReadiness:

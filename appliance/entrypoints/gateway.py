@@ -46,8 +46,8 @@ from appliance.infra.backends import Backend
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
 from appliance.infra.media.fetch import UrlFetcher
-from appliance.infra.nats.lag_watch import LagAlarm
-from appliance.infra.nats.shipper import Shipper
+from appliance.infra.nats.consumer.lag_watch import LagAlarm
+from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.nats.streams import HOUR_S
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore

@@ -9,8 +9,8 @@ from contextlib import suppress
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
 from appliance.infra.nats.connection import connect
+from appliance.infra.nats.consumer.lag_watch import LagAlarm, LagWatch
 from appliance.infra.nats.lag import Lag
-from appliance.infra.nats.lag_watch import LagAlarm, LagWatch
 
 LOOK_EVERY_S = 60.0
 LOOK_TIMEOUT_S = 15.0

@@ -22,7 +22,7 @@ import uvloop
 
 from appliance.config.schema import SpoolConfig
 from appliance.domain.events.exchange import Exchange
-from appliance.infra.nats.shipper import Shipper
+from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.spool.spool import Spool
 from tests.fakes.exchanges import exchange
 from tests.fixtures_nats import NatsServer

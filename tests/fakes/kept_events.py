@@ -20,7 +20,7 @@ from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.exchange import Embedding, Exchange, Hit, Retrieval, Returned
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.objects import Payloads, is_reference
-from appliance.infra.nats.range import Stored, StreamReader, visit
+from appliance.infra.nats.reader.range import Stored, StreamReader, visit
 from appliance.infra.nats.streams import ensure_streams
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for

@@ -9,7 +9,7 @@
 Use, in a composition root:
 
     spool = Spool(directory, config.spool)
-    async with spool, Shipper(spool, config.nats, host):      # infra/nats/shipper.py
+    async with spool, Shipper(spool, config.nats, host):      # infra/nats/shipper/shipper.py
         spool.keep(exchange)     # ExchangeSink: synchronous, microseconds
         spool.stats()            # numbers for metrics
         spool.degraded           # "" or the reason, for /ready

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from appliance.infra.nats.consumer.tally import Settled
 from appliance.infra.nats.lag import Lag
-from appliance.infra.nats.tally import Settled
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
 _OUTCOMES = ("written", "forgotten", "retried", "buried")

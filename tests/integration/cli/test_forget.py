@@ -14,7 +14,7 @@ from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.delivery import Delivery, Rejected
 from appliance.domain.events.exchange import Exchange, Returned
 from appliance.domain.events.topics import events_of
-from appliance.infra.nats.shipper import Shipper
+from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from appliance.infra.spool.poison import PoisonFile

@@ -25,7 +25,7 @@ from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.retrieve import RETRIEVE
 from appliance.domain.events.tool_call import TOOL_CALL
 from appliance.infra.nats.objects import Payloads
-from appliance.infra.nats.range import Stored, StreamReader, visit
+from appliance.infra.nats.reader.range import Stored, StreamReader, visit
 from appliance.infra.nats.streams import ensure_streams
 from appliance.infra.postgres.forget import forget
 from appliance.infra.postgres.pool import PostgresPool

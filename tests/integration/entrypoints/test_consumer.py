@@ -12,7 +12,7 @@ from appliance.config.schema import SpoolConfig
 from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.exchange import Attempt, Cut, Embedding, Hit, Retrieval, Returned
 from appliance.domain.events.topics import events_of
-from appliance.infra.nats.shipper import Shipper
+from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.migrate import migrate
 from appliance.infra.spool.spool import Spool
 from tests.fakes.consumer import (

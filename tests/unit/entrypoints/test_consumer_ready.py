@@ -6,10 +6,10 @@ from appliance.config.schema import ConsumerConfig, NatsConfig
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.durables import DURABLES
 from appliance.entrypoints.consumer_ready import ConsumerReadiness
-from appliance.infra.nats.crew import Crew
+from appliance.infra.nats.consumer.crew import Crew
+from appliance.infra.nats.consumer.lag_watch import LagAlarm, LagWatch
+from appliance.infra.nats.consumer.worker import Worker
 from appliance.infra.nats.lag import Lag
-from appliance.infra.nats.lag_watch import LagAlarm, LagWatch
-from appliance.infra.nats.worker import Worker
 from appliance.infra.telemetry.consumer_metrics import ConsumerMetrics
 from tests.fakes.batch_writer import FakeWriter
 

@@ -1,8 +1,8 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from appliance.domain.events.delivery import Written
+from appliance.infra.nats.consumer.tally import Settled
 from appliance.infra.nats.lag import Lag
-from appliance.infra.nats.tally import Settled
 from appliance.infra.telemetry.consumer_metrics import ConsumerMetrics
 
 PREFIX = "appliance_consumer_"
