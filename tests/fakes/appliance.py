@@ -58,6 +58,10 @@ class Appliance:
             self.process.terminate()
         return self.process.wait(60)
 
+    def forget(self) -> None:
+        """Remove what an `up` that was killed left behind for its readers."""
+        self._ready_file.unlink(missing_ok=True)
+
     def signal(self, part: str, number: signal.Signals) -> int:
         """Send a part's process a signal; its pid."""
         pid: int = self.ready["pids"][part]
