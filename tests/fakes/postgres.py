@@ -23,7 +23,9 @@ class Cluster:
     """One cluster in `folder`; its role is no superuser, as in the appliance.  `fsync`: a commit
     waits for the disk, as it does in earnest."""
 
-    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, fsync: bool = False, settings: tuple[str, ...] = ()
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -37,7 +39,7 @@ class Cluster:
             run_as=unprivileged(),
         )
         self._folder = folder
-        self._fsync = "on" if fsync else "off"
+        self._settings = (f"fsync={'on' if fsync else 'off'}", *settings)
         self._process: subprocess.Popen[bytes] | None = None
 
     async def create(self) -> None:
@@ -50,7 +52,7 @@ class Cluster:
         """Return when it answers."""
         with (self._folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.postgres.command(), "-c", f"fsync={self._fsync}"],
+                [*self.postgres.command(), *(f"-c{setting}" for setting in self._settings)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
