@@ -23,6 +23,9 @@ from appliance.infra.spool.journal import Ticket
 from appliance.infra.spool.spool import Spool
 
 HELD_RECORDS: Final = 8192  # that wait for anything but an ack: half a kilobyte of memory each
+# nats-server's file store refuses a record of more than 32 MiB, its frame included ("message too
+# large", 2.15), whatever the server's max_payload lets in.
+STORED_BYTES: Final = 32 * 1024 * 1024 - 4096
 BURST: Final = 8  # records encoded before the loop gets a turn
 MEASURE_ASKED_S: Final = 10.0  # so often one measure asks for an ack: is there a stream for them?
 NOBODY: Final = b"NATS/1.0 503"  # "no responders": no stream takes this subject
@@ -190,7 +193,7 @@ class Sender:
         """Send `messages`, all that `ticket` is; by way of the object store where one is too large
         for the server of the moment."""
         assert self.link is not None  # nothing is taken before there was one
-        limit = self.link.info.max_payload
+        limit = _limit(self.link)
         if any(message.size > limit and message.kept for message in messages):
             self._park(ticket, limit)
             return
@@ -212,8 +215,8 @@ class Sender:
         link, message = self.link, flight.message
         if link is None or not (self.open and link.alive):
             return
-        if message.size > link.info.max_payload:  # another server than before, or another limit
-            self._refer(flight, link.info.max_payload)
+        if message.size > (limit := _limit(link)):  # another server than before, or another limit
+            self._refer(flight, limit)
             return
         self._window.sent(flight, self._now())
         reply = f"{self._inbox}{flight.number} "
@@ -268,3 +271,8 @@ class Sender:
     def _park(self, ticket: Ticket, limit: int) -> None:
         self._order.park(ticket)
         self.oversize.add(ticket, limit)
+
+
+def _limit(link: Link) -> int:
+    """The largest message that `link` takes and its stream stores."""
+    return min(link.info.max_payload, STORED_BYTES)

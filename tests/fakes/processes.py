@@ -1,0 +1,69 @@
+"""Processes of parts from outside: frozen whole, thawed, measured."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+def family(pid: int) -> list[int]:
+    """`pid` and everything below it.  PostgreSQL's backends lead sessions of their own: a signal
+    to a group does not reach them."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        return []
+    return [pid, *(deep for child in map(int, children) for deep in family(child))]
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP for the whole family, those included that are born while we look."""
+    stopped: set[int] = set()
+    while left := set(family(pid)) - stopped:
+        _send(left, signal.SIGSTOP)
+        stopped |= left
+
+
+def thaw(pid: int) -> None:
+    """SIGCONT for the whole family."""
+    _send(set(family(pid)), signal.SIGCONT)
+
+
+def is_alive(pid: int) -> bool:
+    """A thread of it still runs.  The first may be a zombie while others hold its sockets open."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(_runs(Path(f"/proc/{pid}/task/{thread}")) for thread in threads)
+
+
+def wait_gone(pid: int, timeout_s: float = 5.0) -> None:
+    """Until `pid` has ended, reaped or not."""
+    deadline = time.monotonic() + timeout_s
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.001)
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Bytes in memory now, and the most there ever were."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    now, most = (int(told[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
+    return now, most
+
+
+def _runs(thread: Path) -> bool:
+    try:
+        state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in ("Z", "X")
+
+
+def _send(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
