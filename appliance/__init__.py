@@ -22,11 +22,23 @@ The tour: one chat request, top to bottom.
     `infra/dialects/failures.py`        what a backend gets wrong, in our words
  8. `presentation/openai_chat/encode.py`  deltas become the wire again
  9. `transport/streaming.py`            held headers, frames, comments, errors in band
-10. `infra/spool/spool.py`              the record of the exchange, before its last frame
-    `infra/nats/shipper/shipper.py`             from there to JetStream
-    `entrypoints/consumer.py`           from there to PostgreSQL
+10. `domain/events/exchange.py`         the record of the exchange, finished, failed or cancelled
+    `infra/spool/spool.py`              kept in one write, before its last frame leaves
+
+Behind the answer, in processes and tasks no request waits for:
+
+11. `infra/nats/shipper/shipper.py`     the gateway's own task: from the spool to JetStream
+    `domain/events/topics.py`           which events a record becomes
+    `infra/nats/shipper/sender.py`      what is sent when; an ack of every event frees the record
+    `infra/nats/streams.py`             the streams, as they must be
+12. `entrypoints/consumer.py`           another process: from JetStream to PostgreSQL
+    `infra/nats/consumer/worker.py`     one subject: pull a batch, write it, ack after the commit
+    `infra/postgres/writers/base.py`    one transaction a batch; what cannot be written is set aside
+    `infra/postgres/dead_letters.py`    where that is, until it is replayed
+13. `cli/trace.py`                      all of it again, by either id of the exchange
 
 Where things are added, one line in one table each: an API surface in `presentation/surface.py`, a
-backend in `infra/backends/__init__.py`, an event topic in `domain/events/topics.py`, a role in
-`entrypoints/__init__.py`, a command in `cli/__init__.py`.
+backend in `infra/backends/__init__.py`, an event topic in `domain/events/topics.py` (one that
+becomes rows in `domain/events/durables.py` and `infra/postgres/writers/__init__.py`, too), a role
+in `entrypoints/__init__.py`, a command in `cli/__init__.py`.
 """

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _summary(config: Config) -> str:
-    default = config.routing.default_backend or next((b.name for b in config.backends), "none")
+    default = config.routing.default_backend or "none"
     lines = [f"gateway   {config.gateway.listen}", f"default   {default}"]
     lines += [f"backend   {b.name:<16} {b.kind:<18} {b.base_url}" for b in config.backends]
     own = own_models(config)

@@ -6,6 +6,7 @@ from pathlib import Path
 from appliance.config.load import default_state, load_config
 from appliance.config.parts import parts_file
 from appliance.config.schema import Config
+from appliance.domain.errors import ConfigError
 
 
 def add_target(parser: argparse.ArgumentParser, *, below: bool = False) -> None:
@@ -26,6 +27,18 @@ def target_config(arguments: argparse.Namespace) -> Config:
     if state is None and parts_file(default_state()).exists():
         state = default_state()
     return load_config(arguments.config, state=state)
+
+
+def kept_config(arguments: argparse.Namespace) -> Config:
+    """As `target_config`, for what was kept.  Raises ConfigError when nothing says where."""
+    config = target_config(arguments)
+    if not config.nats.url and not config.postgres.dsn:
+        raise ConfigError(
+            f"no appliance is running on {arguments.state or default_state()}: start one with "
+            "`appliance up`, name its folder with --state DIR, or a file with [nats] url and "
+            "[postgres] dsn with --config FILE"
+        )
+    return config
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from appliance.cli.common import add_target, counted, target_config
+from appliance.cli.common import add_target, counted, kept_config
 from appliance.cli.instants import told
 from appliance.cli.progress import written_lines
 from appliance.cli.terminal import plain
 from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, NotFound
 from appliance.domain.events.delivery import BatchWriter, Written
+from appliance.domain.events.durables import DURABLES
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.dead_letters import DeadLetter, DeadLetters, LetterUnreadable
@@ -33,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="one line a letter, oldest first")
-    listing.add_argument("--subject", metavar="S", help="default: all")
+    names = ", ".join(durable.name for durable in DURABLES.values())
+    listing.add_argument(
+        "--subject", metavar="S", help=f"a subject, or one of {names}; default: all"
+    )
     listing.add_argument("--json", action="store_true", help="one JSON array")
     showing = actions.add_parser("show", help="one letter with its payload")
     showing.add_argument("id", type=int, metavar="ID", help="as `list` tells it")
@@ -41,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     replaying = actions.add_parser("replay", help="try to write letters again")
     replaying.add_argument("ids", type=int, nargs="*", metavar="ID", help="as `list` tells them")
     replaying.add_argument("--all", action="store_true", help="every letter")
-    replaying.add_argument("--subject", metavar="S", help="with --all: of this subject alone")
+    replaying.add_argument("--subject", metavar="S", help="with --all: of this alone")
     for action in (listing, showing, replaying):
         add_target(action, below=True)
 
@@ -50,12 +54,22 @@ def run(arguments: argparse.Namespace) -> int:
     """1 when a letter that was replayed stays."""
     if arguments.action == "replay" and bool(arguments.ids) == arguments.all:
         raise InvalidRequest("name the letters to replay, or say --all")
-    config = target_config(arguments)
+    if arguments.action == "replay" and arguments.ids and arguments.subject:
+        raise InvalidRequest("--subject goes with --all, not with letters by their ids")
+    config = kept_config(arguments)
     if arguments.action == "list":
-        return asyncio.run(_list(config, arguments.subject, as_json=arguments.json))
+        return asyncio.run(_list(config, _subject(arguments), as_json=arguments.json))
     if arguments.action == "show":
         return asyncio.run(_show(config, arguments.id, raw=arguments.raw))
-    return asyncio.run(_replay(config, arguments.ids, arguments.subject))
+    return asyncio.run(_replay(config, arguments.ids, _subject(arguments)))
+
+
+def _subject(arguments: argparse.Namespace) -> str | None:
+    """A durable's name stands for its subject; any other is taken as it is: a letter may be of a
+    subject that nobody writes."""
+    named = {durable.name: durable.subject for durable in DURABLES.values()}
+    subject: str | None = arguments.subject
+    return named.get(subject, subject) if subject else None
 
 
 async def _list(config: Config, subject: str | None, *, as_json: bool) -> int:
@@ -73,8 +87,12 @@ async def _list(config: Config, subject: str | None, *, as_json: bool) -> int:
     if as_json:
         print("[]" if separator == "[" else "]")
     elif not count:
-        print(f"no dead letters{f' of {subject}' if subject else ''}", file=sys.stderr)
+        print(_none(subject), file=sys.stderr)
     return 0
+
+
+def _none(subject: str | None) -> str:
+    return f"no dead letters{f' of {subject}' if subject else ''}"
 
 
 def line(letter: DeadLetter) -> str:
@@ -140,6 +158,9 @@ async def _replay(config: Config, ids: list[int], subject: str | None) -> int:
             stayed += len(replayed.failed)
             for letter, reason in replayed.failed:
                 print(f"{letter.id} stays: {plain(reason)}", file=sys.stderr)
+    if not removed and not stayed:
+        print(_none(subject), file=sys.stderr)
+        return 0
     for each in written_lines(written):
         print(each)
     print(f"{counted(removed, 'letter')} removed{f', {stayed} stay' if stayed else ''}")

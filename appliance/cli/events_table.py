@@ -13,6 +13,7 @@ from appliance.domain.events.trace import (
     POSTGRES,
     SPOOL,
     STREAM,
+    UNTOLD,
     TracedEvent,
 )
 
@@ -24,6 +25,7 @@ _STATES: Mapping[str, str] = {
     POSTGRES: "written",
     DEAD: "dead letter",
     CONSUMED: "acked, no row",
+    UNTOLD: "acked",
     STREAM: "not consumed",
     MEASURES: "kept",
     SPOOL: "in the spool",

@@ -8,11 +8,10 @@ again takes that too.
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.cli.common import add_target, counted, target_config
+from appliance.cli.common import add_target, counted, kept_config
 from appliance.cli.progress import Progress, table_lines
 from appliance.config.load import default_state
 from appliance.config.schema import Config
@@ -22,6 +21,7 @@ from appliance.infra.nats.reader.erase import Erased, Eraser
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.forget import Forgotten, forget, look
 from appliance.infra.postgres.pool import PostgresPool
+from appliance.infra.spool.folder import spool_directory
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.waiting import count_waiting
 
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     identifier: str = arguments.id
     if not 0 < len(identifier) <= _LONGEST_ID or not identifier.isprintable():
         raise InvalidRequest(f"an id is at most {_LONGEST_ID} printable characters")
-    config = target_config(arguments)
+    config = kept_config(arguments)
     state: Path = arguments.state or default_state()
-    spool = Path(config.spool.dir).expanduser() if config.spool.dir else state / "spool"
+    spool = spool_directory(config.spool, state)
     if not arguments.yes and not _agreed(config, identifier):
         return 1
     return asyncio.run(_forget(config, spool, identifier))
@@ -89,7 +89,8 @@ async def _forget(config: Config, spool: Path, identifier: str) -> int:
     for line in _rows(forgotten.rows):
         print(f"  {line}")
     left = await _erase(config, spool, identifier, forgotten)
-    left += await asyncio.to_thread(_take_out_of_spool, spool, identifier)
+    concerns = Mentions(identifier, forgotten.at)
+    left += await asyncio.to_thread(_take_out_of_spool, spool, concerns)
     for sentence in left:
         print(sentence, file=sys.stderr)
     return 1 if left else 0
@@ -99,10 +100,14 @@ async def _erase(config: Config, spool: Path, identifier: str, forgotten: Forgot
     """What remains in NATS, as sentences."""
     try:
         async with visit(config.nats) as client:
-            await _shipped(spool, identifier)
+            await _shipped(spool, Mentions(identifier, forgotten.at))
             with Progress() as progress:
                 eraser = Eraser(
-                    client, identifier, forgotten.traces, now=time.time(), progress=progress.show
+                    client,
+                    identifier,
+                    forgotten.traces,
+                    until=forgotten.at,
+                    progress=progress.show,
                 )
                 erased = await eraser.erase(forgotten.sequences)
     except PartUnavailable as exc:
@@ -115,19 +120,17 @@ async def _erase(config: Config, spool: Path, identifier: str, forgotten: Forgot
     return []
 
 
-async def _shipped(spool: Path, identifier: str) -> None:
+async def _shipped(spool: Path, concerns: Mentions) -> None:
     """Wait a moment for a living gateway: what is in the stream can be deleted, what is in its
     spool cannot."""
-    concerns = Mentions(identifier)
     for _ in range(_LOOKS):
         if not await asyncio.to_thread(count_waiting, spool, concerns):
             return
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _take_out_of_spool(spool: Path, identifier: str) -> list[str]:
+def _take_out_of_spool(spool: Path, concerns: Mentions) -> list[str]:
     """What remains in the spool of this host, as sentences."""
-    concerns = Mentions(identifier)
     try:
         removed = PoisonFile(spool, 0).forget(concerns)
         waiting = count_waiting(spool, concerns)
@@ -150,7 +153,9 @@ def _pool(config: Config) -> PostgresPool:
 
 
 def _rows(rows: Mapping[str, int]) -> list[str]:
-    return table_lines(("table", "rows"), [(name, str(count)) for name, count in rows.items()])
+    """Of the tables that have any."""
+    some = [(name, str(count)) for name, count in rows.items() if count]
+    return table_lines(("table", "rows"), some) if some else ["no rows"]
 
 
 def _messages(erased: Erased) -> list[str]:

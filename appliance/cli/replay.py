@@ -15,7 +15,7 @@ from functools import partial
 
 import nats.errors
 
-from appliance.cli.common import add_target, counted, target_config
+from appliance.cli.common import add_target, counted, kept_config
 from appliance.cli.instants import instant, told
 from appliance.cli.progress import Progress, table_lines, written_lines
 from appliance.cli.terminal import plain
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if until is not None and until <= since:
         raise InvalidRequest("--until must be later than --since")
     subjects = chosen_subjects(arguments.subject)
-    config = target_config(arguments)
+    config = kept_config(arguments)
     return asyncio.run(_replay(config, subjects, since, until, dry_run=arguments.dry_run))
 
 
@@ -92,7 +92,7 @@ async def _replay(
         if state is None:
             raise NotFound(f"NATS has no stream {PIPELINE}: nothing is kept there")
         if state.first_at is not None and since < state.first_at:
-            begins = f"{PIPELINE} begins at {told(state.first_at)}: what it took before is gone"
+            begins = f"{PIPELINE} begins at {told(state.first_at)}: it has nothing older"
             print(begins, file=sys.stderr)
         replay = Replay(pool, Payloads(client.jetstream(timeout=_TIMEOUT_S)), subjects, dry_run)
         subject = next(iter(subjects)) if len(subjects) == 1 else ">"

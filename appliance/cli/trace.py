@@ -8,7 +8,7 @@ import argparse
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +23,7 @@ from appliance.cli.trace_html import page
 from appliance.config.load import default_state
 from appliance.domain.errors import ConfigError, NotFound
 from appliance.domain.events.trace import Traced
+from appliance.infra.spool.folder import spool_directory
 
 HELP = "show what happened in an exchange, by trace id or correlation id"
 _LONGEST_ID = 256
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print every exchange of that id, oldest first; NotFound when there is none."""
     config = target_config(arguments)
     state: Path = arguments.state or default_state()
-    spool = Path(config.spool.dir).expanduser() if config.spool.dir else state / "spool"
+    spool = spool_directory(config.spool, state)
     identifier: str = arguments.id
     # A lone surrogate (a byte of the command line that is no UTF-8) is not printable either.
     if not 0 < len(identifier) <= _LONGEST_ID or not identifier.isprintable():
@@ -49,11 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check(arguments.html)
     found = asyncio.run(find(config, spool, identifier))
     if not found.exchanges:
-        missing = f" ({'; '.join(found.unseen)})" if found.unseen else ""
-        raise NotFound(
-            f"no exchange has the id {identifier}: it is not in PostgreSQL, in the stream or in "
-            f"the spool {spool}{missing}"
-        )
+        raise NotFound(_nothing(identifier, spool, found.unseen))
     if arguments.html is not None:
         _replace(arguments.html, page(identifier, found.exchanges, _notes(found)))
     if arguments.json:
@@ -65,6 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
         for sentence in _notes(found):
             print(f"\n{sentence}")
     return 0
+
+
+def _nothing(identifier: str, spool: Path, unseen: Sequence[str]) -> str:
+    """That nothing was found, and whether that says that nothing is there."""
+    if unseen:
+        return (
+            f"nothing of {identifier} was found, but not all could be looked at: "
+            f"{'; '.join(unseen)}"
+        )
+    return (
+        f"no exchange has the id {identifier}: it is not in PostgreSQL, in the stream or in "
+        f"the spool {spool}"
+    )
 
 
 def _notes(found: Found) -> Iterator[str]:

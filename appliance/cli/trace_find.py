@@ -29,6 +29,7 @@ from appliance.domain.events.trace import (
     POSTGRES,
     SPOOL,
     STREAM,
+    UNTOLD,
     Traced,
     TracedEvent,
     expected,
@@ -36,11 +37,11 @@ from appliance.domain.events.trace import (
 )
 from appliance.infra.nats.reader.lookup import Budget, Lookup, Search, open_lookup
 from appliance.infra.nats.reader.range import Stored
+from appliance.infra.nats.streams import TELEMETRY
 from appliance.infra.postgres.history import History, event_from
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.lookup import Waiting, find_in_spool
 
-TELEMETRY = "TELEMETRY"
 _AFTER_S = 30.0  # of a shipper that is not held up
 _LONG_S = 600.0  # of an exchange nobody knows the end of
 
@@ -74,6 +75,7 @@ class _Finder:
         self._found = Gathered(identifier)
         self._unseen: list[str] = []
         self._floors: dict[str, int] | None = None  # None: nobody could say
+        self._rows = False  # PostgreSQL was asked, to the end
 
     async def find(self, waiting: Waiting) -> Found:
         rows = await self._rows_of_id()
@@ -97,6 +99,7 @@ class _Finder:
             self._found.count(ids[MOST:])
             for event in await self._history.events(ids[:MOST]):
                 self._found.add(event)
+            self._rows = True
         except PartUnavailable as exc:
             self._unseen.append(str(exc))
             return False
@@ -114,6 +117,7 @@ class _Finder:
                 if await self._history.forgotten(ids):
                     forgotten.add(traced.trace_id)
         except PartUnavailable as exc:
+            self._rows = False
             self._unseen.append(str(exc))
         return forgotten
 
@@ -201,7 +205,7 @@ class _Finder:
         if event.sequence is not None and self._floors is not None:
             event = replace(event, acked=event.sequence <= self._floors.get(durable.name, 0))
         if event.place == STREAM and event.acked:
-            event = replace(event, place=CONSUMED)
+            event = replace(event, place=CONSUMED if self._rows else UNTOLD)
         if event.place in (CONSUMED, MISSING):
             event = replace(event, reason=event.reason or forgotten)
         return event

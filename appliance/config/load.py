@@ -63,7 +63,16 @@ def load_config(file: Path | None = None, *, state: Path | None = None) -> Confi
     if state is not None:
         config = with_parts(config, read_parts(state))
     _check_names(config, chosen)
-    return config
+    return _with_default_backend(config)
+
+
+def _with_default_backend(config: Config) -> Config:
+    """The first backend is the default one, where nobody says otherwise."""
+    if config.routing.default_backend or not config.backends:
+        return config
+    first = config.backends[0].name
+    routing = msgspec.structs.replace(config.routing, default_backend=first)
+    return msgspec.structs.replace(config, routing=routing)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def read_parts(state: Path) -> Parts:
             f"start one with `appliance up --state {state}`"
         ) from None
     except (OSError, msgspec.DecodeError) as exc:
-        raise ConfigError(f"{parts_file(state)} cannot be read: {exc}") from exc
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise ConfigError(f"{parts_file(state)} cannot be read: {why}") from exc
 
 
 def with_parts(config: Config, parts: Parts) -> Config:
@@ -99,14 +100,10 @@ def with_parts(config: Config, parts: Parts) -> Config:
                 match=parts.llm.model, backend="embedded", context_window=parts.llm.context_window
             ),
         )
-    routing = config.routing
-    if not routing.default_backend and backends:
-        routing = msgspec.structs.replace(routing, default_backend=backends[0].name)
     return msgspec.structs.replace(
         config,
         backends=tuple(backends),
         models=tuple(models),
-        routing=routing,
         gateway=msgspec.structs.replace(config.gateway, url=parts.gateway),
         nats=config.nats if config.nats.url else _nats(config.nats, parts),
         postgres=config.postgres if config.postgres.dsn else _postgres(config.postgres, parts),

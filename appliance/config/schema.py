@@ -7,9 +7,11 @@ from msgspec import Meta
 
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+MOST_TOKENS = 2**31 - 1  # as a row takes them
 Days = Annotated[int, Meta(ge=0, le=36500)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
+Listen = Annotated[str, Meta(pattern=r"^\S+:\d{1,5}\Z")]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +21,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class GatewayConfig(Table, frozen=True, kw_only=True):
     """`[gateway]`: where it listens and what it lets in."""
 
-    listen: str = "127.0.0.1:8080"
+    listen: Listen = "127.0.0.1:8080"
     url: str = ""  # how others reach it; empty: http://<listen>
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 32 * 1024 * 1024
     max_connections: Count = 4096
@@ -85,7 +87,7 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     fallback: tuple[str, ...] = ()
     route: Literal["", "direct", "rag"] = ""
     workspace: str = ""
-    context_window: Annotated[int, Meta(ge=0)] = 0  # tokens; 0: not known
+    context_window: Annotated[int, Meta(ge=0, le=MOST_TOKENS)] = 0  # tokens; 0: not known
     max_output_tokens: Annotated[int, Meta(ge=0)] = 0  # 0: not known
     family: str = ""  # a key of domain.parsing.families.FAMILIES; empty: the generic one
     # What the gateway reads in this model's text; [] hands everything on as it is.
@@ -106,7 +108,8 @@ class MediaConfig(Table, frozen=True, kw_only=True):
 class NatsConfig(Table, frozen=True, kw_only=True):
     """`[nats]`: JetStream.  Empty `url`: no events leave the spool."""
 
-    url: str = ""
+    # One, or several of a cluster with commas between.
+    url: Annotated[str, Meta(pattern=r"^((nats|tls)://[^\s,]+(,(nats|tls)://[^\s,]+)*)?\Z")] = ""
     token: str = ""
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
 
@@ -123,7 +126,7 @@ class InferenceConfig(Table, frozen=True, kw_only=True):
     """`[inference]`: the role's address, and how it batches when this process is that role."""
 
     url: str = ""
-    listen: str = "127.0.0.1:3001"
+    listen: Listen = "127.0.0.1:3001"
     model_dir: str = ""  # empty: where `appliance build-model` put it
     threads: Annotated[int, Meta(ge=0)] = 0  # 0: onnxruntime decides
     max_batch_tokens: Count = 512
@@ -141,7 +144,7 @@ class KnowledgeConfig(Table, frozen=True, kw_only=True):
     hits: Annotated[int, Meta(ge=1, le=50)] = 5
     min_score: Annotated[float, Meta(ge=-1, le=1)] = 0.2
     context_share: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # of the window, at most, for chunks
-    default_context_window: Count = 4096  # tokens, for models whose window nobody told us
+    default_context_window: Annotated[int, Meta(ge=1, le=MOST_TOKENS)] = 4096  # where nobody tells
     retrieve_timeout_s: Positive = 3.0
 
 
@@ -162,8 +165,12 @@ class ConsumerConfig(Table, frozen=True, kw_only=True):
     batch_wait_s: Positive = 0.05
     max_deliver: Count = 20
     ack_wait_s: Positive = 10.0
-    lag_alarm_h: Positive = 48.0  # the stream keeps 72 hours: events older than this raise an alarm
-    listen: str = ""  # health and metrics; empty: none
+    lag_alarm_h: Annotated[float, Meta(gt=0, lt=72)] = (
+        48.0  # the stream keeps 72 hours: events older than this raise an alarm
+    )
+    listen: Annotated[str, Meta(pattern=r"^(\S+:\d{1,5})?\Z")] = (
+        ""  # health and metrics; empty: none
+    )
 
 
 class PrivacyConfig(Table, frozen=True, kw_only=True):

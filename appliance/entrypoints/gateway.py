@@ -51,6 +51,7 @@ from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.nats.streams import HOUR_S
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
+from appliance.infra.spool.folder import spool_directory
 from appliance.infra.spool.spool import Spool
 from appliance.infra.telemetry.logs import AccessLines, configure, soon
 from appliance.infra.telemetry.metrics import GatewayMetrics
@@ -99,7 +100,7 @@ def create(
     config: Config, keys: KeyWatch, state: Path
 ) -> tuple[Gateway, AbstractAsyncContextManager[None]]:
     """The application and its lifespan.  Raises ConfigError for an unknown kind of backend."""
-    adapters = _adapters(config, _spool_dir(config, state))
+    adapters = _adapters(config, spool_directory(config.spool, state))
     backends = adapters.backends
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
@@ -130,7 +131,11 @@ def create(
         embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
         names=routing.router.names,
         ready=Readiness(
-            list(backends), routing.directory, _checks(config, adapters), routing.health
+            list(backends),
+            routing.directory,
+            _checks(config, adapters),
+            routing.health,
+            required=("spool",) if config.spool.when_full == "refuse" else (),
         ).report,
         metrics=metrics.render,
     )
@@ -174,7 +179,12 @@ def _embeddings(
         total_s=config.gateway.total_timeout_s,
     )
     return RecordedEmbeddings(
-        service, sinks, clock=_CLOCK, host=socket.gethostname(), status_of=status_of
+        service,
+        sinks,
+        clock=_CLOCK,
+        host=socket.gethostname(),
+        status_of=status_of,
+        unkept=_unkept(config.spool, adapters.spool),
     )
 
 
@@ -227,8 +237,9 @@ def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
     async def nats() -> None:
         if not config.nats.url:
             raise PartUnavailable("not configured: events wait in the spool", part="nats")
-        if not adapters.shipper.connected:
-            why = adapters.shipper.last_error or "not connected"
+        if why := adapters.shipper.last_error or (
+            "" if adapters.shipper.connected else "not there"
+        ):
             raise PartUnavailable(f"{why}: events wait in the spool", part="nats")
 
     async def spool() -> None:
@@ -251,10 +262,6 @@ def _unkept(config: SpoolConfig, spool: Spool) -> Callable[[], str] | None:
 
 def _slot_limits(backend: BackendConfig) -> SlotLimits:
     return SlotLimits(backend.max_in_flight, backend.max_queue, backend.queue_timeout_s)
-
-
-def _spool_dir(config: Config, state: Path) -> Path:
-    return Path(config.spool.dir).expanduser() if config.spool.dir else state / "spool"
 
 
 def _keys(config: Config, state: Path | None) -> KeyWatch:

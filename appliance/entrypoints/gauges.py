@@ -9,7 +9,8 @@ from appliance.domain.routing.health import Health
 from appliance.entrypoints.pipeline_lag import PipelineLag
 from appliance.infra.spool.spool import Spool
 
-Family = tuple[str, str, Mapping[str, float]]  # name, help, {label or "": number}
+# Name, help, the label's name ("": none), numbers by its value.
+Family = tuple[str, str, str, Mapping[str, float]]
 # Fields of SpoolStats, as metrics.
 _SPOOL = (
     ("depth_records", "records", "Exchanges that wait for JetStream."),
@@ -30,20 +31,24 @@ def gauges(
     yield (
         "appliance_backend_in_flight",
         "Requests on each backend now.",
+        "backend",
         {name: s.in_flight for name, s in slots.items()},
     )
     yield (
         "appliance_backend_queued",
         "Requests waiting for each backend.",
+        "backend",
         {name: s.queued for name, s in slots.items()},
     )
-    yield "appliance_backend_ejected", "1 while a backend is passed by.", health.gauge()
+    ejected = "1 while a backend is passed by."
+    yield "appliance_backend_ejected", ejected, "backend", health.gauge()
     figures = asdict(spool.stats())
     for field, name, text in _SPOOL:
-        yield f"appliance_spool_{name}", text, {"": float(figures[field])}
+        yield f"appliance_spool_{name}", text, "", {"": float(figures[field])}
     if lag.seconds:
         yield (
             "appliance_pipeline_lag_seconds",
             "Age of the oldest event that each consumer has not written.",
+            "durable",
             lag.seconds,
         )

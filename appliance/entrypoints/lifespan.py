@@ -18,12 +18,18 @@ _log = logging.getLogger("appliance.gateway")
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` beside the block, and end it with the block."""
+    """Run `work` beside the block, and end it with the block.  Should it fail, the log says so."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_told)
     try:
         yield
     finally:
         await ended(task)
+
+
+def _told(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        _log.error("task_failed", exc_info=failure)
 
 
 class KeyWatch:
@@ -55,7 +61,7 @@ class KeyWatch:
     def _reload(self) -> None:
         try:
             fresh = key_ring(read_keys(self._path))
-        except ConfigError as exc:
+        except (ConfigError, OSError) as exc:
             _log.error("keys_not_read", extra={"error": str(exc)})  # the old keys stay in force
             return
         if self._ring and not fresh:

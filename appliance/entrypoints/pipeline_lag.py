@@ -2,9 +2,9 @@
 being alive.  Reads only."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
@@ -14,6 +14,7 @@ from appliance.infra.nats.lag import Lag
 
 LOOK_EVERY_S = 60.0
 LOOK_TIMEOUT_S = 15.0
+log = logging.getLogger("appliance.gateway")
 
 
 class PipelineLag:
@@ -35,13 +36,20 @@ class PipelineLag:
     async def run(self) -> None:
         """Until cancelled.  While NATS is away nothing is known: the last numbers stay."""
         while True:
-            with suppress(PartUnavailable, OSError):  # TimeoutError included
-                async with (
-                    asyncio.timeout(LOOK_TIMEOUT_S),
-                    connect(self._config, name="gateway-lag") as client,
-                ):
-                    await self._watch.look(client)
+            try:
+                await self._look()
+            except (PartUnavailable, OSError):  # TimeoutError included
+                pass
+            except Exception:  # an address that is none, say
+                log.exception("pipeline_lag_failed")
             await asyncio.sleep(self._every_s)
+
+    async def _look(self) -> None:
+        async with (
+            asyncio.timeout(LOOK_TIMEOUT_S),
+            connect(self._config, name="gateway-lag") as client,
+        ):
+            await self._watch.look(client)
 
     async def check(self) -> None:
         """For `/ready`: raises PartUnavailable while a consumer is too far behind."""

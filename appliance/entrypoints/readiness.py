@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,12 +28,15 @@ class Readiness:
         checks: Mapping[str, Check],
         health: Health | None = None,
         *,
+        required: Collection[str] = (),
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """Without a part of `required` no request is served."""
         self._backends = backends
         self._directory = directory
         self._checks = checks
         self._health = health
+        self._required = required
         self._wall = wall
 
     async def report(self) -> tuple[bool, dict[str, Any]]:
@@ -44,7 +47,7 @@ class Readiness:
         """
         problems, parts = await asyncio.gather(self._ask_backends(), self._ask_parts())
         backends = {n: problem or self._ejection(n) or OK for n, problem in problems.items()}
-        ready = "" in problems.values()
+        ready = "" in problems.values() and all(parts[name] == OK for name in self._required)
         degraded = sorted(name for name, state in parts.items() if state != OK)
         if ready and OK not in backends.values():
             degraded.append("backends")

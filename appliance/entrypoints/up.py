@@ -61,6 +61,7 @@ class Found:
     """What the checks found; own backends make the embedded language model unnecessary."""
 
     listen: str  # the gateway's address
+    consumer: str  # the consumer's, empty: any
     postgres: Path
     nats: Path
     model: Path | None
@@ -106,7 +107,8 @@ async def _check(options: UpOptions, say: Say) -> Found:
     config = load_config(options.config)
     _refuse_foreign_parts(config)
     listen = options.listen or config.gateway.listen
-    require_free(listen)
+    for address in filter(None, (listen, config.consumer.listen)):
+        require_free(address)
     require_space(options.state)
     if options.ready_file and not options.ready_file.parent.is_dir():
         raise ConfigError(f"--ready-file: there is no folder {options.ready_file.parent}")
@@ -114,7 +116,7 @@ async def _check(options: UpOptions, say: Say) -> Found:
     embedding_model(config.inference.model_dir)
     backends = await _backends(options, bool(config.backends), say)
     model = None if backends or config.backends else llm_model()
-    return Found(listen, postgres, nats, model, backends)
+    return Found(listen, config.consumer.listen, postgres, nats, model, backends)
 
 
 def _refuse_foreign_parts(config: Config) -> None:
@@ -165,7 +167,7 @@ def _own(state: Path, found: Found, lock: int) -> Own:
         Nats(found.nats, state / "nats", nats, secrets.nats),
         Llm(found.model, llm, secrets.llm) if found.model else None,
         inference,
-        consumer,
+        found.consumer or f"127.0.0.1:{consumer}",
     )
 
 
@@ -174,7 +176,7 @@ def _parts(found: Found, own: Own) -> Parts:
     return Parts(
         gateway=gateway,
         inference=f"http://127.0.0.1:{own.inference_port}",
-        consumer=f"http://127.0.0.1:{own.consumer_port}",
+        consumer=base(own.consumer_listen),
         nats=own.nats.url,
         nats_token=own.nats.token,
         postgres=own.postgres.dsn,

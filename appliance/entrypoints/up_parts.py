@@ -32,14 +32,14 @@ class Own:
     nats: Nats
     llm: Llm | None
     inference_port: int
-    consumer_port: int
+    consumer_listen: str
 
 
 def table(options: RoleOptions, own: Own) -> list[Part]:
     """The parts in the order they are listed and, reversed, stopped.  A new part is one row."""
     gateway = base(options.listen)
     inference = f"127.0.0.1:{own.inference_port}"
-    consumer = f"127.0.0.1:{own.consumer_port}"
+    consumer = base(own.consumer_listen)
     return [
         _postgres_row(own.postgres),
         Part(
@@ -58,9 +58,9 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
         ),
         Part(
             "consumer",
-            _role(options, "consumer", consumer),
-            where=f"http://{consumer}",
-            healthy=lambda: http_answers(f"http://{consumer}/healthz"),
+            _role(options, "consumer", own.consumer_listen),
+            where=consumer,
+            healthy=lambda: http_answers(f"{consumer}/healthz"),
             after=("postgres", "nats"),
         ),
         Part(

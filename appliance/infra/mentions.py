@@ -4,25 +4,31 @@ Asked by `appliance forget` of every message of a stream, every dead letter and 
 aside, so that the common answer, no, costs one search for a string.
 """
 
+from datetime import datetime
+
 import msgspec
 
 
 class Envelope(msgspec.Struct):
-    """The three ids that an event and the record of an exchange both carry."""
+    """The three ids that an event and the record of an exchange both carry, and when it was asked:
+    RFC 3339 in the one, Unix seconds in the other."""
 
     trace_id: str = ""
     correlation_id: str = ""
     conversation_id: str = ""
+    occurred_at: str | float = 0.0
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
 
 
 class Mentions:
-    """`identifier` is a trace id, a correlation id or a conversation id."""
+    """`identifier` is a trace id, a correlation id or a conversation id; `until`, in Unix seconds,
+    is when somebody asked to forget it: what was asked after that is not meant."""
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, until: float = float("inf")) -> None:
         self._identifier = identifier
+        self._until = until
         self.quoted = msgspec.json.encode(identifier)  # as it stands in JSON of ours
 
     def __call__(self, data: bytes) -> bool:
@@ -34,7 +40,8 @@ class Mentions:
             found = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return True
-        return self._identifier in (found.trace_id, found.correlation_id, found.conversation_id)
+        ids = (found.trace_id, found.correlation_id, found.conversation_id)
+        return self._identifier in ids and _unix_s(found.occurred_at) <= self._until
 
 
 def ids_of(data: bytes) -> set[str]:
@@ -44,3 +51,13 @@ def ids_of(data: bytes) -> set[str]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return set()
     return {found.trace_id, found.correlation_id, found.conversation_id} - {""}
+
+
+def _unix_s(occurred_at: str | float) -> float:
+    """0, long ago, for what is no time."""
+    try:
+        if isinstance(occurred_at, str):
+            return datetime.fromisoformat(occurred_at).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return occurred_at

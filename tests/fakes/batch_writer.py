@@ -11,7 +11,8 @@ class FakeWriter:
     """`written` are the deliveries in the order they were committed.
 
     `gate` cleared: a write waits.  `away`: it raises PartUnavailable.  `reject`: why a delivery
-    cannot be written, "" when it can; `explode`: it raises an error nobody foresaw for it.
+    cannot be written, "" when it can; `explode`: it raises an error nobody foresaw for it;
+    `unburiable`: so many times it does so when it is to bury.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class FakeWriter:
         self.away = False
         self.reject: Callable[[Delivery], str] = lambda _: ""
         self.explode: Callable[[Delivery], bool] = lambda _: False
+        self.unburiable = 0
 
     @property
     def ids(self) -> list[str]:
@@ -47,4 +49,7 @@ class FakeWriter:
     async def bury(self, rejected: Sequence[Rejected]) -> None:
         if self.away:
             raise PartUnavailable("PostgreSQL: away", part="postgres")
+        if self.unburiable:
+            self.unburiable -= 1
+            raise RuntimeError("a bug")
         self.buried += rejected

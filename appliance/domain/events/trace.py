@@ -19,6 +19,7 @@ from appliance.domain.events.topics import KEPT, TOPICS
 POSTGRES = "in PostgreSQL"
 DEAD = "in dead_letters"
 CONSUMED = "in the stream, consumed, without a row"
+UNTOLD = "in the stream, consumed; its rows were not looked at"
 STREAM = "in the stream, not yet consumed"
 MEASURES = "in the stream, for no consumer of ours"
 SPOOL = "in the spool, not yet in the stream"
@@ -26,7 +27,7 @@ POISONED = "set aside in the spool"
 MISSING = "not found"
 
 # Of an event found twice, the place that comes first here is where it is.
-PLACES = (POSTGRES, DEAD, CONSUMED, STREAM, MEASURES, SPOOL, POISONED, MISSING)
+PLACES = (POSTGRES, DEAD, CONSUMED, UNTOLD, STREAM, MEASURES, SPOOL, POISONED, MISSING)
 _ENVELOPE = ("event_id", "trace_id", "correlation_id", "conversation_id", "occurred_at")
 _COLUMNS: Mapping[str, str] = {
     "gen_ai.operation.name": "operation",

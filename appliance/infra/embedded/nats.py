@@ -12,8 +12,8 @@ from pathlib import Path
 
 from appliance.infra.supervise.files import write_private
 
-# Agent turns with images exceed the default of 1 MiB.  NATS advises no more than this, and JetStream
-# refuses messages from 32 MiB on whatever the limit says; larger events go by reference.
+# Agent turns with images exceed the default of 1 MiB.  NATS advises no more than this, and
+# JetStream refuses messages from 32 MiB on whatever the limit says; larger events go by reference.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
 

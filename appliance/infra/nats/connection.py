@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from nats.aio.client import Client
 
 from appliance.config.schema import NatsConfig
+from appliance.infra.nats.publisher.servers import Servers
 
 CLOSE_TIMEOUT_S = 2.0
 PING_INTERVAL_S = 2
@@ -26,14 +28,17 @@ async def connect(
     config: NatsConfig, *, name: str, reconnected: Hook | None = None
 ) -> AsyncIterator[Client]:
     """A connected client of one of the servers of `[nats] url`; `reconnected` runs each time a
-    server is back.  Does not fail, may wait for ever; closing is bounded even when the server does
-    not answer."""
+    server is back.  May wait for ever; closing is bounded even when the server does not answer.
+
+    Raises ConfigError when a url is not one, and nothing else.
+    """
+    login = login_of(config)
     client = Client()
     said = _Said(name, client)
     try:
         await client.connect(
             servers=[url.strip() for url in config.url.split(",")],
-            token=config.token or None,
+            **login,
             name=name,
             error_cb=said.error,
             disconnected_cb=said.disconnected,
@@ -56,6 +61,14 @@ async def connect(
         said.leaving = True
         with suppress(Exception):
             await asyncio.wait_for(client.close(), CLOSE_TIMEOUT_S)
+
+
+def login_of(config: NatsConfig) -> dict[str, Any]:
+    """What nats-py is to log in with: it takes no password out of a url that is escaped there, and
+    its error shows half of one that should have been.  Raises ConfigError when a url is not one."""
+    login = Servers(config).first.login
+    names = {"token": "auth_token", "user": "user", "password": "pass"}
+    return {option: login[name] for option, name in names.items() if name in login}
 
 
 class _Said:

@@ -18,9 +18,10 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from appliance.domain.errors import ConfigError
+from appliance.domain.events.durables import PIPELINE
 from appliance.infra.nats.stream_rules import NANOSECONDS, Found, StreamSpec, changes, new_config
 
-PIPELINE = "PIPELINE"
+TELEMETRY = "TELEMETRY"
 BUCKET = "PAYLOADS"
 HOUR_S = 3600.0
 API_TIMEOUT_S = 5.0
@@ -39,7 +40,7 @@ PAYLOADS = StreamSpec(
 STREAMS = (
     StreamSpec(PIPELINE, ("pipeline.>",), 72 * HOUR_S, "new"),
     PAYLOADS,
-    StreamSpec("TELEMETRY", ("telemetry.>",), 24 * HOUR_S, "old", 512 * 1024 * 1024),
+    StreamSpec(TELEMETRY, ("telemetry.>",), 24 * HOUR_S, "old", 512 * 1024 * 1024),
     StreamSpec("REQ", ("req.>",), 24 * HOUR_S, "old"),
     StreamSpec("EVT", ("evt.>",), HOUR_S, "old", 512 * 1024 * 1024),
 )

@@ -1,5 +1,5 @@
 """Messages that could not be written: looked at, and tried again.  For `appliance dead-letters`;
-`writers/dead_letters.py` keeps them.
+`writers/bury.py` keeps them.
 
 Trying again goes through the writer of the subject, which writes nothing twice, so two who replay
 the same letter at once need no lock between them.
@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.domain.events.delivery import BatchWriter, Delivery, Rejected, Written
+from appliance.domain.events.delivery import BatchWriter, Delivery, Written
+from appliance.infra.postgres.payload import storable_text
 from appliance.infra.postgres.pool import Connection, PostgresPool
+from appliance.infra.postgres.writers.bury import MOST_REASON
 
 PAGE_LETTERS = 500
 PAGE_BYTES = 8 * 1024 * 1024
-_MOST_REASON = 4000
 _COLUMNS = """
 id, stream, stream_sequence, subject, event_id, trace_id, reason, deliveries, created_at,
     octet_length(payload)
@@ -132,7 +133,7 @@ class DeadLetters:
         async with self._pool.transaction() as connection, connection.cursor() as cursor:
             await cursor.execute(_DELETE, (done,))
             removed = cursor.rowcount
-            reasons = [(reason[:_MOST_REASON], letter.id) for letter, reason in failed]
+            reasons = [(reason[:MOST_REASON], letter.id) for letter, reason in failed]
             if reasons:
                 await cursor.executemany(_FAILED, reasons)
         return removed
@@ -157,7 +158,7 @@ async def _write(
         return Written(), refused
     written = await writer.write(batch)
     rejected, written.rejected = written.rejected, []
-    refused += [(letter_of[id(each.delivery)], _text(each)) for each in rejected]
+    refused += [(letter_of[id(each.delivery)], storable_text(each.reason)) for each in rejected]
     return written, refused
 
 
@@ -170,11 +171,6 @@ def _delivery(letter: DeadLetter, data: bytes) -> Delivery:
         event_id=letter.event_id,
         data=data,
     )
-
-
-def _text(rejected: Rejected) -> str:
-    """As PostgreSQL takes it: neither NUL nor half a surrogate pair."""
-    return rejected.reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 async def _payloads(connection: Connection, letters: list[int]) -> dict[int, bytes]:

@@ -7,12 +7,12 @@ transaction; a kill between the two leaves rows behind, and forgetting again tak
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from appliance.domain.events.durables import DURABLES
 from appliance.infra.mentions import Mentions
 from appliance.infra.postgres.locks import hold_alone
 from appliance.infra.postgres.pool import Connection, PostgresPool
+from appliance.infra.postgres.writers.forgotten import digest
 
 TABLES = tuple(table for durable in DURABLES.values() for table in durable.tables)
 CONTENTS = "message_contents"
@@ -31,6 +31,7 @@ _UNDER_IN = {
 _TRACES = " UNION ".join(_UNDER_IN.get(table, _UNDER.format(table=table)) for table in TABLES)
 _BAR = "INSERT INTO forgotten (digest) SELECT unnest(%s::bytea[])"
 _BAR += " ON CONFLICT (digest) DO UPDATE SET forgotten_at = excluded.forgotten_at"
+_BAR += " RETURNING extract(epoch FROM forgotten_at)::float8"
 _BARRED = "SELECT digest FROM forgotten WHERE digest = ANY(%s)"
 _HISTORY = """
 WITH gone AS (DELETE FROM chat_history WHERE trace_id = ANY(%s) RETURNING content_hash)
@@ -51,16 +52,12 @@ _RESULTS_OF = "tool_calls WHERE result_trace_id = ANY(%s) AND trace_id <> ALL(%s
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """`rows` by table, in the order they went; `traces` are the exchanges of it that had rows,
-    `sequences` where PIPELINE had them."""
+    `sequences` where PIPELINE had them; what was asked after `at`, Unix seconds, is kept."""
 
     traces: frozenset[str]
     rows: Mapping[str, int] = field(default_factory=dict)
     sequences: Sequence[int] = ()
-
-
-def digest(identifier: str) -> bytes:
-    """What is kept of an id that was forgotten."""
-    return sha256(identifier.encode("utf-8", "surrogatepass")).digest()
+    at: float = 0.0
 
 
 async def forgotten_among(pool: PostgresPool, identifiers: Iterable[str]) -> set[str]:
@@ -87,7 +84,8 @@ async def forget(pool: PostgresPool, identifier: str) -> Forgotten:
     """Take it all.  Doing so again changes nothing.  Raises PartUnavailable."""
     async with pool.transaction() as connection:
         await hold_alone(connection)  # batches under way are through, later ones see the id
-        await connection.execute(_BAR, ([digest(identifier)],))
+        barred = await connection.execute(_BAR, ([digest(identifier)],))
+        ((at,),) = await barred.fetchall()
     async with pool.transaction() as connection:
         traces = await _traces(connection, identifier)
         letters = await _letters(connection, identifier, traces)
@@ -98,7 +96,7 @@ async def forget(pool: PostgresPool, identifier: str) -> Forgotten:
         rows = await _remove(connection, sorted(traces))
         gone = await connection.execute("DELETE FROM dead_letters WHERE id = ANY(%s)", (letters,))
         rows[LETTERS] = gone.rowcount
-    return Forgotten(frozenset(traces), rows, sequences)
+    return Forgotten(frozenset(traces), rows, sequences, at)
 
 
 async def _remove(connection: Connection, traces: list[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import msgspec
 from psycopg import sql
 
 from appliance.domain.events.chat import PERSIST
-from appliance.domain.events.durables import DURABLES
+from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.domain.events.envelope import event_id, rfc3339
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.trace import DEAD, POSTGRES, TracedEvent, facts
@@ -22,7 +22,6 @@ from appliance.infra.postgres.pool import Connection, PostgresPool
 from appliance.infra.postgres.rows import role_of, text_of
 
 MOST_LETTERS = 10_000  # the newest; they have no index over correlation ids
-_STREAM = "PIPELINE"
 _KEYS = ("event_id", "trace_id", "correlation_id", "conversation_id", "stream_sequence")
 _UNTOLD = frozenset((*_KEYS, "created_at", "id_key", "call_key"))
 _BY_TRACE = sql.SQL("SELECT trace_id, stream_sequence FROM {} WHERE trace_id = %(id)s")
@@ -173,7 +172,7 @@ def _chat(row: tuple[Any, ...]) -> TracedEvent:
         correlation_id=correlation_id,
         conversation_id=conversation_id,
         occurred_at=rfc3339(created),
-        stream=_STREAM,
+        stream=PIPELINE,
         sequence=sequence,
         rows={"chat_history": history} | ({"chat_pairs": pairs} if pairs else {}),
         facts=told,
@@ -212,7 +211,7 @@ def _row(subject: str, row: dict[str, Any], rows: Mapping[str, int]) -> TracedEv
         correlation_id=row["correlation_id"],
         conversation_id=row["conversation_id"],
         occurred_at=rfc3339(created.timestamp()),
-        stream=_STREAM,
+        stream=PIPELINE,
         sequence=row["stream_sequence"],
         rows=rows,
         facts={key: value for key, value in row.items() if key not in _UNTOLD},

@@ -1,6 +1,7 @@
 """The body of an event on its way into a row.  Pure; under `writers/` and `rows.py`.
 
 PostgreSQL takes no NUL in a text: it becomes U+FFFD, everything else stays as it was sent.
+Half a surrogate pair cannot be in JSON that was decoded, but in what others say of an event.
 """
 
 from typing import Any
@@ -31,6 +32,11 @@ def storable(data: bytes) -> bytes:
     if b"\\u0000" not in data:
         return data
     return _encode(_without_nul(msgspec.json.decode(data)))
+
+
+def storable_text(value: str) -> str:
+    """As a text column takes it."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def json_text(value: object) -> str:

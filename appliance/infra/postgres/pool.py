@@ -136,17 +136,25 @@ class PostgresPool:
         if time.monotonic() < self._retry_at:
             raise _unavailable(self._refusal)
         try:
-            connection = await _Severed.connect(
-                self._dsn, autocommit=True, application_name="appliance"
-            )
-            most_ms = max(1, round(self._timeout_s * 1000))
-            await connection.execute(_LIMIT, (most_ms, 2 * most_ms))
+            connection = await self._opened()
         except psycopg.OperationalError as exc:
             self._failed(_line(exc))
             raise _unavailable(_line(exc)) from exc
         except psycopg.Error as exc:  # the text of a DSN that cannot be read may hold the password
             raise _unavailable("[postgres] dsn is not a connection string") from exc
         self._backoff_s = 0.0
+        return connection
+
+    async def _opened(self) -> Connection:
+        connection = await _Severed.connect(
+            self._dsn, autocommit=True, application_name="appliance"
+        )
+        most_ms = max(1, round(self._timeout_s * 1000))
+        try:
+            await connection.execute(_LIMIT, (most_ms, 2 * most_ms))
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     def _failed(self, sentence: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from appliance.config.schema import SpoolConfig
+
 SUFFIX = ".seg"
 PROGRESS = "progress"
 _TRIES = 20
@@ -41,7 +43,7 @@ class Folder:
 
     def segments(self) -> list[tuple[int, Path, int]]:
         """(number, path, bytes) of every segment, oldest first.  Raises OSError."""
-        found = [(int(p.stem), p) for p in self.path.glob(f"*{SUFFIX}") if p.stem.isdigit()]
+        found = [(int(p.stem), p) for p in self.path.glob(f"*{SUFFIX}") if p.stem.isdecimal()]
         return [(number, path, path.stat().st_size) for number, path in sorted(found)]
 
     def write_progress(self, number: int, offset: int) -> None:
@@ -53,6 +55,11 @@ class Folder:
             os.pwrite(handle, data, 0)
         finally:
             os.close(handle)
+
+
+def spool_directory(config: SpoolConfig, state: Path) -> Path:
+    """Where the processes of one host have theirs."""
+    return Path(config.dir).expanduser() if config.dir else state / "spool"
 
 
 def claim(root: Path, wall: Callable[[], float] = time.time) -> Folder:
@@ -81,7 +88,7 @@ def adopt(root: Path) -> Iterator[Folder]:
 def process_folders(root: Path) -> list[Path]:
     """The directories of processes, living and dead, oldest first."""
     try:
-        return sorted(p for p in root.iterdir() if p.is_dir() and p.name[:1].isdigit())
+        return sorted(p for p in root.iterdir() if p.is_dir() and p.name[:1].isdecimal())
     except FileNotFoundError:
         return []
 
@@ -89,7 +96,7 @@ def process_folders(root: Path) -> list[Path]:
 def started_ms(path: Path) -> int:
     """Unix milliseconds in the name of a process's directory; 0 when it is no such name."""
     digits = path.name.partition("-")[0]
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdecimal() else 0
 
 
 def read_progress(path: Path) -> tuple[int, int]:

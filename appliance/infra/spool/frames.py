@@ -94,6 +94,7 @@ def count_frames(path: Path, offset: int, end: int) -> int:
         return 0
     found = 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = min(end, len(data))  # it may have been cut since somebody looked
         while offset + HEADER.size <= end:
             length = HEADER.unpack_from(data, offset)[0]
             offset += HEADER.size + length

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from appliance.infra.spool.folder import adopt
+from appliance.infra.spool.folder import adopt, started_ms
 from appliance.infra.spool.journal import Journal
 
 log = logging.getLogger("appliance.spool")
@@ -35,8 +35,8 @@ def adopt_all(directory: Path) -> list[Journal]:
     for folder in adopt(directory):
         journal = Journal(folder)
         try:
-            journal.load(_started_at(folder.path))
-        except (OSError, ValueError) as exc:
+            journal.load(started_ms(folder.path) / 1000)
+        except (OSError, ValueError) as exc:  # what mmap says of a file that is empty by now
             log.error("spool_not_adopted", extra={"directory": folder.path.name, "error": str(exc)})
             folder.release()
             continue
@@ -53,8 +53,12 @@ def clear(journal: Journal) -> None:
     """Delete acked segments and write down how far everything is acked.  Raises OSError."""
     acked_to = journal.acked_to
     trash, journal.trash = journal.trash, []
-    for path in trash:
-        path.unlink(missing_ok=True)
+    try:
+        for path in trash:
+            path.unlink(missing_ok=True)
+    except OSError:
+        journal.trash += trash
+        raise
     if acked_to != journal.noted_to:
         journal.folder.write_progress(*acked_to)
         journal.noted_to = acked_to
@@ -68,8 +72,3 @@ def leave(journal: Journal) -> None:
         journal.folder.release()
     else:
         journal.folder.remove()
-
-
-def _started_at(path: Path) -> float:
-    """Unix seconds in the name of a process's directory."""
-    return int(path.name.partition("-")[0]) / 1000

@@ -7,7 +7,7 @@ anything.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,11 @@ class Ticket:
         return self._exchange or _decoder.decode(self.payload)
 
     @property
+    def start(self) -> int:
+        """Where its frame begins in its segment."""
+        return self.after - self._size - HEADER.size
+
+    @property
     def cold(self) -> bool:
         """Its bytes are on the disk alone."""
         return not self.payload
@@ -95,10 +100,9 @@ class Ticket:
         """The record's bytes are at hand.  Raises RecordGone, OSError."""
         if self.payload:
             return
-        start = self.after - self._size - HEADER.size
         try:
             frames = await asyncio.to_thread(
-                read_frames, self.segment.path, start, self.after, self.after - start
+                read_frames, self.segment.path, self.start, self.after, self.after - self.start
             )
         except FileNotFoundError as exc:
             raise RecordGone("its segment was deleted") from exc
@@ -121,7 +125,9 @@ class Journal:
         self._at: Segment | None = None
         self._offset = 0
         self._chunk: deque[tuple[bytes, int]] = deque()
-        self._open: deque[Ticket] = deque()
+        # Handed out and not acked, oldest first: one that is stuck keeps none of those behind it.
+        self._open: OrderedDict[Ticket, None] = OrderedDict()
+        self._handed_to = (0, 0)
         self._hot: deque[tuple[Segment, int, bytes, Exchange]] = deque()
         self._hot_bytes = 0
 
@@ -136,6 +142,7 @@ class Journal:
             self.add(Segment(found, path, size, opened_at, sealed=True), start)
             self.bytes += size
             self.depth_records += count_frames(path, start, size)
+        self.retire()  # all of it may have been acked
 
     def add(self, segment: Segment, start: int = 0) -> None:
         """Append `segment`; reading begins at `start` when it is the first."""
@@ -177,10 +184,9 @@ class Journal:
         """`ticket` needs no more care; what is acked from the front on may be deleted."""
         ticket.done = True
         self.depth_records -= 1
-        waiting = self._open
-        while waiting and waiting[0].done:
-            first = waiting.popleft()
-            self.acked_to = (first.segment.number, first.after)
+        self._open.pop(ticket, None)
+        first = self._oldest_open
+        self.acked_to = (first.segment.number, first.start) if first else self._handed_to
         self.retire()
         if self.idle:
             self.depth_records = 0
@@ -190,7 +196,8 @@ class Journal:
         while self.segments and self.segments[0].sealed:
             first = self.segments[0]
             read = self._at is not first or (self._offset >= first.size and not self._chunk)
-            if not read or (self._open and self._open[0].segment is first):
+            oldest = self._oldest_open
+            if not read or (oldest is not None and oldest.segment is first):
                 return
             self.segments.popleft()
             self.trash.append(first.path)
@@ -211,11 +218,16 @@ class Journal:
         """Unix seconds before which nothing waits; None when nothing does."""
         return None if self.idle or not self.segments else self.segments[0].opened_at
 
+    @property
+    def _oldest_open(self) -> Ticket | None:
+        return next(iter(self._open), None)
+
     def _hand_out(
         self, segment: Segment, after: int, payload: bytes, exchange: Exchange | None
     ) -> Ticket:
         ticket = Ticket(self, segment, after, payload, exchange)
-        self._open.append(ticket)
+        self._open[ticket] = None
+        self._handed_to = (segment.number, after)
         return ticket
 
     def _hot_is_next(self) -> bool:
@@ -252,11 +264,10 @@ class Journal:
     def _advance(self, at: Segment) -> bool:
         """Step to the segment after `at`; False when it is the last."""
         later = next((s for s in self.segments if s.number > at.number), None)
-        if later is None:
-            return False
-        self._at, self._offset = later, 0
+        if later is not None:
+            self._at, self._offset = later, 0
         self.retire()
-        return True
+        return later is not None
 
     async def _read(self, at: Segment, end: int) -> bool:
         try:

@@ -12,11 +12,9 @@ from pathlib import Path
 import msgspec
 
 from appliance.domain.events.exchange import Exchange
-from appliance.infra.spool.folder import SUFFIX, process_folders, read_progress
-from appliance.infra.spool.frames import read_frames
 from appliance.infra.spool.poison import NAME
+from appliance.infra.spool.waiting import waiting_payloads
 
-CHUNK_BYTES = 1024 * 1024
 _exchange = msgspec.json.Decoder(Exchange)
 
 
@@ -40,8 +38,10 @@ _poisoned = msgspec.json.Decoder(_Poisoned)
 
 def find_in_spool(directory: Path, identifier: str, limit: int) -> Waiting:
     """At most `limit` exchanges of each kind whose trace id or correlation id is `identifier`."""
-    found = Waiting()
-    for payload in _payloads(directory, identifier.encode()):
+    found, wanted = Waiting(), identifier.encode()
+    for payload in waiting_payloads(directory):
+        if wanted not in payload:
+            continue
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             exchange = _exchange.decode(payload)
             if identifier not in (exchange.trace_id, exchange.correlation_id):
@@ -68,24 +68,3 @@ def _set_aside(directory: Path, identifier: str) -> Iterator[tuple[Exchange, str
                 exchange = poisoned.exchange
                 if identifier in (exchange.trace_id, exchange.correlation_id):
                     yield exchange, poisoned.reason
-
-
-def _payloads(directory: Path, wanted: bytes) -> Iterator[bytes]:
-    for folder in process_folders(directory):
-        number, acked = read_progress(folder)
-        for segment in sorted(folder.glob(f"*{SUFFIX}")):
-            # The shipper may delete what we read: then it is in the stream.
-            with suppress(FileNotFoundError, ValueError):
-                if int(segment.stem) >= number:
-                    start = acked if int(segment.stem) == number else 0
-                    yield from _segment(segment, start, wanted)
-
-
-def _segment(path: Path, offset: int, wanted: bytes) -> Iterator[bytes]:
-    end = path.stat().st_size
-    while offset < end:
-        frames = read_frames(path, offset, end, CHUNK_BYTES)
-        yield from (payload for payload, _ in frames.records if wanted in payload)
-        if frames.torn:
-            return
-        offset = frames.after

@@ -11,7 +11,6 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +25,7 @@ from appliance.infra.spool.journal import Journal, Ticket
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.stats import Counters, SpoolStats
 from appliance.infra.spool.writer import Writer
+from appliance.infra.tasks import ended
 
 ADOPT_INTERVAL_S = 10.0
 RECYCLE_BYTES = 1024 * 1024
@@ -68,13 +68,14 @@ class Spool:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+            await ended(self._keeper)
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.seal()
-            await asyncio.to_thread(housekeeping.sync, writer.finished, -1)
+            try:
+                await asyncio.to_thread(housekeeping.sync, writer.finished, -1)
+            except OSError as exc:
+                self._note(f"the spool cannot be synced: {exc.strerror}")
         for journal in self._journals():
             await asyncio.to_thread(housekeeping.leave, journal)
 
@@ -198,6 +199,8 @@ class Spool:
                 await self._tidy()
             except OSError as exc:
                 self._note(f"the spool cannot be tidied: {exc.strerror}")
+            except Exception:  # or nothing would be synced, deleted or adopted any more
+                log.exception("spool_housekeeping_failed")
             await asyncio.sleep(self._config.sync_interval_s)
 
     async def _look_for_the_dead(self) -> None:

@@ -1,5 +1,5 @@
-"""Counts records that wait in the spool, from outside, without its lock.  For `appliance forget`;
-blocks on the disk."""
+"""Reads records that wait in the spool, from outside, without its lock.  For `appliance trace` and
+`appliance forget`; blocks on the disk."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,19 +14,16 @@ CHUNK_BYTES = 1024 * 1024
 def count_waiting(directory: Path, concerns: Callable[[bytes], bool]) -> int:
     """How many records not acked yet `concerns` holds of; an upper bound, for what was acked a
     moment ago is noted a moment later.  Raises OSError."""
-    return sum(
-        sum(map(concerns, _payloads(segment, start)))
-        for folder in process_folders(directory)
-        for segment, start in _segments(folder)
-    )
+    return sum(map(concerns, waiting_payloads(directory)))
 
 
-def _segments(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Those with something not acked, and where that begins."""
-    number, acked = read_progress(folder)
-    for segment in sorted(folder.glob(f"*{SUFFIX}")):
-        if segment.stem.isdigit() and int(segment.stem) >= number:
-            yield segment, acked if int(segment.stem) == number else 0
+def waiting_payloads(directory: Path) -> Iterator[bytes]:
+    """Records not acked yet, those of each process oldest first.  Raises OSError."""
+    for folder in process_folders(directory):
+        number, acked = read_progress(folder)
+        for segment in sorted(folder.glob(f"*{SUFFIX}")):
+            if segment.stem.isdecimal() and int(segment.stem) >= number:
+                yield from _payloads(segment, acked if int(segment.stem) == number else 0)
 
 
 def _payloads(segment: Path, offset: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from appliance.domain.events.exchange import Exchange
-from appliance.infra.spool.frames import frame
+from appliance.infra.spool.frames import MAX_RECORD_BYTES, frame
 from appliance.infra.spool.journal import Journal, Segment
 
 
@@ -38,6 +38,8 @@ class Writer:
     def append(self, payload: bytes, exchange: Exchange) -> None:
         """Raises OSError when the record is not whole on its way to disk; then nothing of it
         stays."""
+        if len(payload) > MAX_RECORD_BYTES:  # nobody would read it back
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         data = frame(payload)
         active = self._active
         if active is None or (active.size and active.size + len(data) > self._segment_bytes):

@@ -66,7 +66,7 @@ class GatewayMetrics:
     """An ExchangeSink that counts; `gauges` are read at each scrape."""
 
     def __init__(
-        self, gauges: Callable[[], Iterable[tuple[str, str, Mapping[str, float]]]]
+        self, gauges: Callable[[], Iterable[tuple[str, str, str, Mapping[str, float]]]]
     ) -> None:
         self._registry = CollectorRegistry()
         self._models: set[str] = set()
@@ -143,18 +143,19 @@ def _add(family: HistogramMetricFamily, labels: tuple[str, ...], numbers: _Histo
 
 
 class _Gauges(Collector):
-    """Numbers that live elsewhere: (name, help, {label value or "": number}).  A name that ends in
-    `_total` is a counter's."""
+    """Numbers that live elsewhere: (name, help, name of the label or "", {its value: number}).  A
+    name that ends in `_total` is a counter's."""
 
-    def __init__(self, read: Callable[[], Iterable[tuple[str, str, Mapping[str, float]]]]) -> None:
+    def __init__(
+        self, read: Callable[[], Iterable[tuple[str, str, str, Mapping[str, float]]]]
+    ) -> None:
         self._read = read
 
     def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
         """One family a row."""
-        for name, text, values in self._read():
-            labelled = set(values) != {""}
+        for name, text, label, values in self._read():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            family = kind(name, text, labels=["name"] if labelled else [])
-            for label, number in values.items():
-                family.add_metric([label] if labelled else [], number)
+            family = kind(name, text, labels=[label] if label else [])
+            for value, number in values.items():
+                family.add_metric([value] if label else [], number)
             yield family

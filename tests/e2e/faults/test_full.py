@@ -93,6 +93,8 @@ def test_a_full_disk_under_nats_leaves_everything_in_the_spool_until_nats_is_wel
             disk.fill()
             gateway.wait_waiting(50)
             load.wait_answered(30)
+            gateway.wait_part("nats", ok=False)
+            assert "acknowledges none" in gateway.ready()["parts"]["nats"]
             disk.free()
             nats.kill()
             nats.start()

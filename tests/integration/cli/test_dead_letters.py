@@ -10,7 +10,6 @@ from appliance.domain.events.delivery import Delivery, Rejected
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.topics import events_of
 from appliance.infra.postgres.dead_letters import DeadLetters
-from appliance.infra.postgres.forget import forget
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.kept_events import Kept, Run, recent
@@ -147,9 +146,9 @@ async def test_two_who_replay_at_once_duplicate_nothing(kept: Kept) -> None:
 async def test_a_letter_of_somebody_forgotten_goes_without_a_row(
     kept: Kept, appliance: Run
 ) -> None:
-    async with PostgresPool(kept.dsn) as pool:
-        await forget(pool, "somebody")
     await _bury(kept, _delivery(recent(1, correlation_id="somebody"), 7))
+    # As after a `forget` that was killed in its middle.
+    kept.execute("INSERT INTO forgotten (digest) VALUES (sha256('somebody')) RETURNING 1")
     done = appliance("dead-letters", "replay", "--all")
     assert (done.returncode, "of somebody who is forgotten" in done.stdout) == (0, True)
     assert kept.rows(["dead_letters", "chat_pairs"]) == {"dead_letters": 0, "chat_pairs": 0}
@@ -161,6 +160,7 @@ async def test_what_is_not_there_or_not_said_is_a_sentence(kept: Kept, appliance
         (("replay", "5"), "there is no dead letter 5"),
         (("replay",), "name the letters to replay, or say --all"),
         (("replay", "5", "--all"), "name the letters to replay, or say --all"),
+        (("replay", "5", "--subject", "chat_persist"), "--subject goes with --all"),
     ):
         done = appliance("dead-letters", *words)
         assert (done.returncode, sentence in done.stderr) == (1, True), done.stderr

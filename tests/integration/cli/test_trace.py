@@ -298,7 +298,7 @@ async def test_without_postgres_the_stream_is_looked_through(kept: Kept, tmp_pat
     nowhere = commands(tmp_path / "elsewhere", kept.server, "host=127.0.0.1 port=1 dbname=none")
     told = nowhere("trace", "c-1").stdout
     assert "not looked at: PostgreSQL" in told
-    assert "in the stream, consumed, without a row" in told
+    assert "in the stream, consumed; its rows were not looked at" in told
     assert "└─ answer" in told
 
 

@@ -182,6 +182,28 @@ def test_a_default_backend_nobody_described_is_refused(write: Write) -> None:
     assert found.routing.default_backend == "local"
 
 
+def test_the_first_backend_is_the_default_where_nobody_named_one(write: Write) -> None:
+    assert load_config(write(backend())).routing.default_backend == "local"
+    assert load_config(write("")).routing.default_backend == ""
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[consumer]\nlisten = "nonsense"',
+        "[consumer]\nlag_alarm_h = 72.0",
+        '[gateway]\nlisten = "8080"',
+        '[nats]\nurl = "foo"',
+        '[nats]\nurl = "nats://a:4222, http://b:4222"',
+        "[retention]\nchat_pairs = -1",
+        '[privacy]\nstore = "some"',
+    ],
+)
+def test_what_could_never_work_is_refused_when_it_is_read(write: Write, table: str) -> None:
+    key = table.splitlines()[1].split(" ")[0]
+    assert key in problem(write(table))
+
+
 def test_the_state_folder_is_named_or_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

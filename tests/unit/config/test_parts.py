@@ -97,7 +97,7 @@ def test_parts_that_are_not_there_stay_empty() -> None:
     assert (config.backends, config.routing.default_backend) == ((), "")
 
 
-def test_the_embedded_model_is_a_backend_and_the_default_where_nobody_named_one() -> None:
+def test_the_embedded_model_is_a_backend() -> None:
     config = with_parts(Config(), parts())
     (backend,) = config.backends
     assert (backend.name, backend.kind, backend.base_url, backend.api_key) == (
@@ -108,14 +108,12 @@ def test_the_embedded_model_is_a_backend_and_the_default_where_nobody_named_one(
     )
     assert (config.models[0].match, config.models[0].backend) == ("small", "embedded")
     assert config.models[0].context_window == 2048
-    assert config.routing.default_backend == "embedded"
 
 
 def test_the_users_backends_come_before_the_parts() -> None:
     found = [mine("found"), mine("mine")]
     config = with_parts(Config(backends=(mine(),)), parts(backends=found))
     assert [b.name for b in config.backends] == ["mine", "found", "embedded"]
-    assert config.routing.default_backend == "mine"
 
 
 def test_a_default_backend_of_the_users_stays() -> None:

@@ -99,3 +99,10 @@ async def test_an_ejection_that_a_probe_ends_has_no_time() -> None:
     assert body["backends"]["other"] == (
         "ejected until a request or a probe succeeds: 1 failure, the last: BackendUnavailable"
     )
+
+
+async def test_without_a_required_part_nothing_can_be_served() -> None:
+    directory = ModelDirectory({"up": UP}, ttl_s=60, clock=lambda: 0.0)
+    needs = Readiness(["up"], directory, {"spool": broken, "nats": fine}, required=("spool",))
+    ready, body = await needs.report()
+    assert (ready, body["status"], body["degraded"]) == (False, "unavailable", ["spool"])

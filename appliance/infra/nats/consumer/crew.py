@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 
 import nats.errors
 from nats.aio.client import Client
@@ -91,8 +90,12 @@ class Crew:
             if client.is_closed:
                 self._lose("the server closed the connection")
             elif self.streams.problem:
-                with suppress(nats.errors.Error, OSError):  # it is tried again
+                try:
                     await self.streams.ensure(client.jetstream(timeout=API_TIMEOUT_S))
+                except (nats.errors.Error, OSError):
+                    continue  # it is tried again
+                except Exception:
+                    log.exception("consumer_failed")
 
     async def _reconnected(self) -> None:
         self._lose("the connection is new")

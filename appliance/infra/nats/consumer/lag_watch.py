@@ -11,8 +11,9 @@ import nats.errors
 from nats.aio.client import Client
 
 from appliance.domain.errors import ApplianceError
+from appliance.domain.events.durables import PIPELINE
 from appliance.infra.nats.lag import Lag, read_lag
-from appliance.infra.nats.streams import HOUR_S, PIPELINE, STREAMS
+from appliance.infra.nats.streams import HOUR_S, STREAMS
 
 READ_EVERY_S = 5.0
 SAY_EVERY_S = HOUR_S

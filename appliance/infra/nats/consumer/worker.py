@@ -209,9 +209,11 @@ class Worker:
             try:
                 written = await self._writer.write(deliveries)
                 self._say("consumer_writes", "")
+                self.problem = ""
                 return written
             except PartUnavailable as exc:
                 self._say("consumer_waits", str(exc))
+                self.problem = f"waits: {exc}"
             except Exception as exc:
                 log.exception("writer_failed", extra={"durable": self.durable.name})
                 return await self._write_singly(deliveries, f"{type(exc).__name__}: {exc}")
@@ -244,6 +246,9 @@ class Worker:
         except PartUnavailable as exc:
             self._say("consumer_waits", str(exc))
             return set()
+        except Exception:  # it comes again; the rest of its batch is committed and must be acked
+            log.exception("dead_letter_failed", extra={"durable": self.durable.name})
+            return set()
         for reject in final:
             fields = {"event_id": reject.delivery.event_id, "reason": reject.reason}
             log.error("dead_letter", extra={**fields, "sequence": reject.delivery.sequence})
@@ -270,7 +275,8 @@ class Worker:
         self._wake.clear()
         if not self._stop.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay_s)
+                async with asyncio.timeout(delay_s):
+                    await self._wake.wait()
 
     def _nak_delay(self, delivery: Delivery) -> float:
         return float(min(NAK_FIRST_S * 2 ** min(delivery.deliveries, 10), NAK_MOST_S))

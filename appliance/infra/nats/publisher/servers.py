@@ -3,8 +3,9 @@ Pure."""
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import ConfigError
@@ -53,10 +54,11 @@ class Servers:
         """The members of `teller`'s cluster are `urls` (host:port); they take its login.  Those of
         the configuration stay."""
         name = teller.tls_name or teller.host
-        told = [
-            replace(teller, host=host, port=port, tls_name=name)
-            for host, port in (_address(url) for url in urls)
-        ]
+        told = []
+        for url in urls:
+            with suppress(ConfigError):  # a server's mistake must not cost the connection to it
+                host, port = _address(url)
+                told.append(replace(teller, host=host, port=port, tls_name=name))
         addresses = {server.address for server in told} | self._configured | {teller.address}
         kept = [server for server in self._known if server.address in addresses]
         present = {server.address for server in kept}
@@ -64,24 +66,20 @@ class Servers:
 
 
 def _server(url: str, token: str) -> Server:
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    parts = _split(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ConfigError(f"[nats] url: {parts.scheme}://{parts.hostname or ''} is not a NATS url")
     host, port = _address(url)
-    return Server(host, port, parts.scheme == "tls", host, _login(url, token))
+    return Server(host, port, parts.scheme == "tls", host, _login(parts, token))
 
 
 def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    try:
-        return parts.hostname or "", parts.port or PORT
-    except ValueError as exc:
-        raise ConfigError(f"[nats] url: {exc}") from exc
+    parts = _split(url)
+    return parts.hostname or "", parts.port or PORT
 
 
-def _login(url: str, token: str) -> dict[str, object]:
-    """The url's own, else the token of the configuration: as nats-py does it."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
+def _login(parts: SplitResult, token: str) -> dict[str, object]:
+    """The token of the configuration, else the url's own: as nats-py does it."""
     if token:
         return {"auth_token": token}
     if parts.username is None:
@@ -89,3 +87,15 @@ def _login(url: str, token: str) -> dict[str, object]:
     if parts.password is None:
         return {"auth_token": unquote(parts.username)}
     return {"user": unquote(parts.username), "pass": unquote(parts.password)}
+
+
+def _split(url: str) -> SplitResult:
+    """With a port that can be read."""
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        parts.port  # noqa: B018  # looked at when it is asked for
+    except ValueError:  # what it says may quote half of a password
+        raise ConfigError(
+            "[nats] url: is not a NATS url; in a password `@ : / [` are `%40 %3A %2F %5B`"
+        ) from None
+    return parts

@@ -24,9 +24,8 @@ from appliance.domain.events.durables import PIPELINE
 from appliance.infra.mentions import Mentions
 from appliance.infra.nats.objects import Payloads, ReferenceMessage, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of
-from appliance.infra.nats.streams import BUCKET, PAYLOADS
+from appliance.infra.nats.streams import BUCKET, PAYLOADS, TELEMETRY
 
-TELEMETRY = "TELEMETRY"
 AT_ONCE = 16
 TIMEOUT_S = 5.0
 # A trace id tells the time of a gateway's clock, a message that of NATS's.
@@ -57,8 +56,9 @@ class Erased:
 
 
 class Eraser:
-    """Of `identifier` and its exchanges `traces`, as far as these are known.  `now` is Unix
-    seconds; `progress` is told what was done with how many messages, and how many follow."""
+    """Of `identifier`, as far as it was asked `until` then (Unix seconds), and its exchanges
+    `traces`, as far as these are known; `progress` is told what was done with how many messages,
+    and how many follow."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class Eraser:
         identifier: str,
         traces: Collection[str],
         *,
-        now: float,
+        until: float,
         progress: Progress,
     ) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=TIMEOUT_S)
         self._traces = {identifier, *traces}
-        self._concerns = Mentions(identifier)
-        self._since = _begin(identifier, now)
+        self._concerns = Mentions(identifier, until)
+        self._since = _begin(identifier, until)
         self._progress = progress
         self._objects: set[str] = set()
 

@@ -18,7 +18,7 @@ from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.infra.nats.objects import PayloadGone, Payloads, Reference, is_reference
-from appliance.infra.nats.reader.range import Stored, StreamReader, state_of, visit
+from appliance.infra.nats.reader.range import Stored, StreamReader, in_words, state_of, visit
 
 API_TIMEOUT_S = 3.0
 RESOLVED_BYTES = 8 * 1024 * 1024  # a larger payload is not fetched, its size is told
@@ -77,7 +77,7 @@ async def open_lookup(config: NatsConfig) -> AsyncIterator["Lookup"]:
         async with visit(config) as client:
             yield Lookup(client)
     except (OSError, TimeoutError) as exc:
-        raise PartUnavailable(f"NATS: {str(exc) or type(exc).__name__}", part="nats") from exc
+        raise PartUnavailable(f"NATS: {in_words(exc)}", part="nats") from exc
 
 
 class Lookup:

@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
+from appliance.infra.nats.connection import login_of
 from appliance.infra.nats.streams import request
 
 BATCH_MESSAGES = 500
@@ -148,7 +149,8 @@ class StreamReader:
         heard = -1
         while not self._ended.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), SILENCE_S)
+                async with asyncio.timeout(SILENCE_S):
+                    await self._ended.wait()
                 break
             if heard == len(self._arrived):
                 raise _unavailable(f"did not answer within {SILENCE_S:g} s")
@@ -176,12 +178,12 @@ async def _connected(config: NatsConfig) -> Client:
     said: list[str] = []
 
     async def note(exc: Exception) -> None:
-        said[:] = [str(exc) or type(exc).__name__]
+        said[:] = [in_words(exc)]
 
     try:
         return await nats.connect(
             [url.strip() for url in config.url.split(",")],
-            token=config.token or None,
+            **login_of(config),
             allow_reconnect=False,
             # Of the first connection too: sixty, two seconds apart, unless it is told.
             max_reconnect_attempts=1,
@@ -192,7 +194,14 @@ async def _connected(config: NatsConfig) -> Client:
     except nats.errors.NoServersError as exc:
         raise _unavailable(said[0] if said else "no server answers") from exc
     except (OSError, TimeoutError) as exc:
-        raise _unavailable(str(exc) or type(exc).__name__) from exc
+        raise _unavailable(in_words(exc)) from exc
+
+
+def in_words(exc: Exception) -> str:
+    """Why the server could not be asked."""
+    if isinstance(exc, TimeoutError | nats.errors.TimeoutError):
+        return "does not answer"
+    return str(exc) or type(exc).__name__
 
 
 def _stored(data: bytes, headers: dict[str, str]) -> Stored:

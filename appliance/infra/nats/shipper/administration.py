@@ -11,10 +11,11 @@ from nats.js import JetStreamContext
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import ConfigError
+from appliance.domain.events.durables import PIPELINE
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.objects import Payloads
 from appliance.infra.nats.stream_rules import changes
-from appliance.infra.nats.streams import PIPELINE, STREAMS, ensure_streams, request
+from appliance.infra.nats.streams import STREAMS, ensure_streams, request
 
 TIMEOUT_S = 15.0
 ANSWER_TIMEOUT_S = 5.0

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from appliance.domain.events.durables import PIPELINE
 from appliance.domain.events.exchange import Exchange
 from appliance.infra.nats.publisher.link import Link
 from appliance.infra.nats.publisher.wire import publish_head
@@ -18,7 +19,6 @@ from appliance.infra.nats.shipper.messages import Message, messages_of
 from appliance.infra.nats.shipper.order import Order
 from appliance.infra.nats.shipper.oversize import Open, Oversize
 from appliance.infra.nats.shipper.window import Flight, PubAck, PubError, Window
-from appliance.infra.nats.streams import PIPELINE
 from appliance.infra.spool.journal import Ticket
 from appliance.infra.spool.spool import Spool
 
@@ -28,6 +28,12 @@ HELD_RECORDS: Final = 8192  # that wait for anything but an ack: half a kilobyte
 STORED_BYTES: Final = 32 * 1024 * 1024 - 4096
 BURST: Final = 8  # records encoded before the loop gets a turn
 MEASURE_ASKED_S: Final = 10.0  # so often one measure asks for an ack: is there a stream for them?
+UNANSWERED: Final = 2  # times in a row: ten seconds
+# What a full disk does to nats-server (2.15): from the first failed write on the stream answers
+# nobody, also once there is room again.
+SILENT: Final = (
+    "NATS takes messages and acknowledges none; if its disk was full it has to be restarted"
+)
 NOBODY: Final = b"NATS/1.0 503"  # "no responders": no stream takes this subject
 MEASURE: Final = 0  # its number; those of the window begin with 1
 _ack = msgspec.json.Decoder(PubAck).decode
@@ -112,6 +118,8 @@ class Sender:
         """Send again what was refused, or not acked for too long."""
         if self._may_send():
             for flight in self._window.due(self._now()):
+                if flight.unanswered >= UNANSWERED:
+                    self._overseer.say(SILENT)
                 if flight.number in self._window.flights:
                     self._send(flight)
 

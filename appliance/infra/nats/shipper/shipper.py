@@ -21,6 +21,7 @@ from appliance.infra.nats.shipper.administration import FAILURES, Administration
 from appliance.infra.nats.shipper.sender import BURST, Sender
 from appliance.infra.spool.journal import RecordGone
 from appliance.infra.spool.spool import Spool
+from appliance.infra.tasks import ended
 
 LINGER_S: Final = 0.01  # records of this long leave together: one wake-up, one write
 BACKLOG: Final = 128  # records of one wake-up, so that a backlog leaves the loop to the requests
@@ -49,7 +50,7 @@ class Shipper:
         self._publisher = Publisher(config, self._name, self)
         self._sender: Sender | None = None
         self._streams_wanted = asyncio.Event()
-        self._tasks: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def connected(self) -> bool:
@@ -62,21 +63,20 @@ class Shipper:
             self.last_error = "no connection to NATS yet"
             inbox = self._publisher.inbox
             self._sender = Sender(self._spool, inbox, self._administration.payloads, self)
-            self._tasks = asyncio.create_task(self._run(self._sender), name="shipper")
+            self._tasks = [
+                asyncio.create_task(self._for_ever(work, self._sender))
+                for work in (self._keep_connected, self._keep_streams, _oversize)
+            ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if self._tasks is None:
-            return
         for _ in range(int(DRAIN_S / LINGER_S)):
             if not self.connected or not self._spool.stats().depth_records:
                 break
             await asyncio.sleep(LINGER_S)
-        self._tasks.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._tasks
+        await ended(*self._tasks)
 
     # -- sender.Overseer
 
@@ -119,11 +119,6 @@ class Shipper:
         self._spool.wake.set()
 
     # -- the tasks
-
-    async def _run(self, sender: Sender) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for work in (self._keep_connected, self._keep_streams, _oversize):
-                tasks.create_task(self._for_ever(work, sender), name=f"shipper{work.__name__}")
 
     async def _for_ever(
         self, work: Callable[[Sender], Coroutine[Any, Any, None]], sender: Sender

@@ -44,9 +44,9 @@ class PubAck(msgspec.Struct, frozen=True):
 
 class Flight:
     """One message under way; `due` is the loop time at which it is sent again, `tries` counts
-    sends."""
+    sends, `unanswered` those since the last answer."""
 
-    __slots__ = ("due", "message", "number", "ticket", "tries")
+    __slots__ = ("due", "message", "number", "ticket", "tries", "unanswered")
 
     def __init__(self, ticket: Ticket, message: Message) -> None:
         self.ticket = ticket
@@ -54,6 +54,7 @@ class Flight:
         self.number = 0
         self.due = 0.0
         self.tries = 0
+        self.unanswered = 0
 
 
 class Window:
@@ -81,10 +82,12 @@ class Window:
     def sent(self, flight: Flight, now: float) -> None:
         """It left at `now`."""
         flight.tries += 1
+        flight.unanswered += 1
         flight.due = now + ACK_TIMEOUT_S
 
     def refused(self, flight: Flight, now: float) -> None:
         """The stream did not take it now; it is tried later and later."""
+        flight.unanswered = 0
         flight.due = now + min(RETRY_FIRST_S * 2 ** min(flight.tries - 1, 6), RETRY_MOST_S)
         self._scan_at = min(self._scan_at, flight.due)
 
@@ -103,6 +106,7 @@ class Window:
         self._scan_at = 0.0
         for flight in self.flights.values():
             flight.due = 0.0
+            flight.unanswered = 0
 
     def due(self, now: float) -> list[Flight]:
         """Those to be sent again now; looks at most every SCAN_INTERVAL_S."""

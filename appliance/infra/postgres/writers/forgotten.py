@@ -10,9 +10,12 @@ from appliance.infra.postgres.locks import hold_shared
 from appliance.infra.postgres.payload import Envelope
 from appliance.infra.postgres.pool import Connection
 
-_FORGOTTEN = """
-SELECT digest, forgotten_at FROM forgotten WHERE digest = ANY(%b::bytea[])
-"""
+_FORGOTTEN = "SELECT digest, forgotten_at FROM forgotten WHERE digest = ANY(%b::bytea[])"
+
+
+def digest(identifier: str) -> bytes:
+    """What is kept of an id that was forgotten."""
+    return hashlib.sha256(identifier.encode("utf-8", "surrogatepass")).digest()
 
 
 class Forgotten:
@@ -27,11 +30,11 @@ class Forgotten:
     @classmethod
     async def among(cls, connection: Connection, ids: Collection[str]) -> Self:
         """Those of `ids`, from a transaction that holds the shared lock from here on."""
-        names = {hashlib.sha256(name.encode("utf-8", "replace")).digest(): name for name in ids}
+        names = {digest(name): name for name in ids}
         async with connection.pipeline():
             await hold_shared(connection)
             cursor = await connection.execute(_FORGOTTEN, [list(names)])
-        return cls({names[bytes(digest)]: at for digest, at in await cursor.fetchall()})
+        return cls({names[bytes(found)]: at for found, at in await cursor.fetchall()})
 
     def covers(self, event: Envelope) -> bool:
         """It was asked before one of its ids was forgotten.  A thread that goes on afterwards is

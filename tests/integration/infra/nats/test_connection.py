@@ -1,13 +1,16 @@
 import asyncio
 import logging
 import signal
+import traceback
 from dataclasses import dataclass, field
 
 import nats.errors
 import pytest
 
 from appliance.config.schema import NatsConfig
+from appliance.domain.errors import ConfigError
 from appliance.infra.nats.connection import connect
+from appliance.infra.nats.reader.range import visit
 from tests.fixtures_nats import NatsServer
 
 
@@ -51,6 +54,21 @@ async def test_it_can_be_given_up_while_it_waits() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3), connect(NatsConfig(url="nats://127.0.0.1:1"), name="test"):
             raise AssertionError("nobody is there")
+
+
+async def test_a_secret_in_the_url_may_be_escaped(nats_server: NatsServer) -> None:
+    escaped = "".join(f"%{ord(c):02x}" for c in nats_server.config.token)
+    config = NatsConfig(url=nats_server.config.url.replace("//", f"//{escaped}@"))
+    async with asyncio.timeout(10), connect(config, name="test") as client, visit(config):
+        assert client.is_connected
+
+
+async def test_what_is_no_url_is_refused_without_half_of_its_password() -> None:
+    config = NatsConfig(url="nats://me:secret/word@h")
+    with pytest.raises(ConfigError) as refused:
+        async with connect(config, name="test"):
+            raise AssertionError("there is no such url")
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
 
 
 async def test_a_hook_that_fails_does_not_undo_the_connection(nats_server: NatsServer) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.config.schema import SpoolConfig
 from appliance.domain.events.exchange import Exchange
-from appliance.infra.spool.folder import process_folders
+from appliance.infra.spool.folder import process_folders, read_progress
 from appliance.infra.spool.journal import Ticket
 from appliance.infra.spool.spool import Spool
 from tests.fakes.exchanges import exchange
@@ -83,6 +83,23 @@ async def test_a_backlog_is_read_from_the_files_and_not_held_in_memory(tmp_path:
                 spool.acked(ticket)
         assert seen == [e.trace_id for e in kept]
         assert spool.stats().depth_records == 0
+
+
+async def test_one_record_that_is_stuck_keeps_none_of_those_behind_it_in_memory(
+    tmp_path: Path,
+) -> None:
+    async with Spool(tmp_path, FAST) as spool:
+        for number in range(1000):
+            assert spool.keep(exchange(number))
+        stuck, *others = await _take(spool, 1000)
+        for ticket in others:
+            spool.acked(ticket)
+        (journal,) = spool._journals()
+        assert list(journal._open) == [stuck]
+        assert spool.stats().depth_records == 1
+        await _until(lambda: read_progress(journal.folder.path) == (1, stuck.start))
+        spool.acked(stuck)
+        await _until(lambda: read_progress(journal.folder.path) == (1, others[-1].after))
 
 
 async def test_reading_meets_writing_across_segments(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ def gauges() -> dict[str, Mapping[str, float]]:
 
 @pytest.fixture
 def metrics(gauges: dict[str, Mapping[str, float]]) -> GatewayMetrics:
-    return GatewayMetrics(lambda: [(name, "help", values) for name, values in gauges.items()])
+    def read() -> list[tuple[str, str, str, Mapping[str, float]]]:
+        return [(n, "help", "" if "" in v else "backend", v) for n, v in gauges.items()]
+
+    return GatewayMetrics(read)
 
 
 def value(metrics: GatewayMetrics, sample: str) -> float | None:
@@ -70,8 +73,8 @@ def test_a_name_a_client_made_up_is_no_series_of_its_own(metrics: GatewayMetrics
 def test_gauges_are_read_at_each_scrape(
     metrics: GatewayMetrics, gauges: dict[str, Mapping[str, float]]
 ) -> None:
-    assert value(metrics, 'in_flight{name="a"}') == 1
+    assert value(metrics, 'in_flight{backend="a"}') == 1
     assert value(metrics, "spool") == 7
     gauges["in_flight"] = {"a": 3}
-    assert value(metrics, 'in_flight{name="a"}') == 3
-    assert value(metrics, 'in_flight{name="b"}') is None
+    assert value(metrics, 'in_flight{backend="a"}') == 3
+    assert value(metrics, 'in_flight{backend="b"}') is None

@@ -116,6 +116,20 @@ async def test_a_dead_letter_of_what_was_forgotten_is_not_kept(
     assert rows(dsn, "SELECT trace_id FROM dead_letters") == [(kept.trace_id,)]
 
 
+async def test_nor_is_one_of_a_thread_that_was_forgotten_unless_it_was_asked_later(
+    dsn: str, pool: PostgresPool
+) -> None:
+    subject, before, after = SUBJECTS[0], whole(1), whole(2, correlation_id="c-1")
+    at = datetime.fromtimestamp(before.occurred_at + 0.5, UTC)
+    with psycopg.connect(dsn) as connection:
+        digest = hashlib.sha256(b"c-1").digest()
+        connection.execute("INSERT INTO forgotten VALUES (%s, %s)", (digest, at))
+    untimed = changed(deliveries(subject, whole(3, correlation_id="c-1"))[0], occurred_at="never")
+    letters = [*deliveries(subject, before, after), untimed]
+    await writer_for(subject, pool).bury([Rejected(each, "broken", final=True) for each in letters])
+    assert rows(dsn, "SELECT trace_id FROM dead_letters") == [(after.trace_id,)]
+
+
 async def test_a_batch_waits_for_whoever_is_forgetting_and_then_knows(
     dsn: str, pool: PostgresPool
 ) -> None:

@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 
 from appliance.config.schema import NatsConfig
@@ -48,9 +50,16 @@ def test_what_is_not_a_nats_url_is_refused_without_its_password(url: str) -> Non
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["nats://me:secret/word@h", "nats://me:secret[word@h"])
+def test_nor_is_half_of_a_password_told_that_should_have_been_escaped(url: str) -> None:
+    with pytest.raises(ConfigError, match="%2F") as refused:
+        Servers(NatsConfig(url=url))
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
+
+
 def test_a_cluster_adds_its_members_and_takes_them_away_and_ours_stay() -> None:
     servers = Servers(NatsConfig(url="tls://a:1,tls://b:2", token="t"))
-    servers.learn(["10.0.0.1:4222", "b:2"], servers.first)
+    servers.learn(["10.0.0.1:4222", "b:2", "::2:4222"], servers.first)  # the last is no address
     assert _all(servers) == [("a", 1), ("b", 2), ("10.0.0.1", 4222)]
     servers.failed()
     servers.failed()
