@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MOST_TOKENS = 2**31 - 1  # what a row takes; no prompt and no window comes near it
+
+
+def count_of(told: Any) -> int | None:
+    """A count of tokens as a server tells it; None for anything that cannot be one."""
+    return told if type(told) is int and 0 <= told <= MOST_TOKENS else None
+
 
 @dataclass(slots=True)
 class Usage:

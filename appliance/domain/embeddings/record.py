@@ -7,7 +7,7 @@ from appliance.domain.chat.service import Clock
 from appliance.domain.chat.turn import Caller
 from appliance.domain.embeddings.ports import Embedded
 from appliance.domain.embeddings.service import EmbeddingRequest, EmbeddingService
-from appliance.domain.errors import BackendError
+from appliance.domain.errors import BackendError, PartUnavailable
 from appliance.domain.events.exchange import Embedding, Exchange, Status
 from appliance.domain.events.ports import ExchangeSink
 
@@ -33,20 +33,26 @@ class RecordedEmbeddings:
         clock: Clock,
         host: str,
         status_of: Callable[[Exception | None], int],
+        unkept: Callable[[], str] | None = None,
     ) -> None:
+        """`unkept`: see ChatService."""
         self._service = service
         self._sinks = sinks
         self._clock = clock
         self._host = host
         self._status_of = status_of
+        self._unkept = unkept
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> Embedded:
-        """Raises what EmbeddingService.embed raises."""
+        """Raises what EmbeddingService.embed raises, and PartUnavailable where a call must be kept
+        and cannot be."""
         call = _Call(request, caller, self._clock.wall(), self._clock.monotonic())
         status: Status = "cancelled"
         embedded: Embedded | None = None
         error: Exception | None = None
         try:
+            if self._unkept is not None and (why := self._unkept()):
+                raise PartUnavailable(f"nothing new can be kept: {why}", part="spool")
             embedded = await self._service.embed(request, caller.identity)
             status = "finished"
             return embedded
@@ -60,8 +66,9 @@ class RecordedEmbeddings:
         self, call: _Call, status: Status, embedded: Embedded | None, error: Exception | None
     ) -> None:
         exchange = self._exchange(call, status, embedded, error)
-        for sink in self._sinks:
-            sink.keep(exchange)
+        kept = [sink.keep(exchange) for sink in self._sinks]
+        if self._unkept is not None and status == "finished" and not all(kept):
+            raise PartUnavailable("this exchange could not be kept", part="spool")
 
     def _exchange(
         self, call: _Call, status: Status, embedded: Embedded | None, error: Exception | None

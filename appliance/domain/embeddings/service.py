@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from appliance.domain.chat.slots import Slots
 from appliance.domain.conversation.request import Extensions
+from appliance.domain.conversation.usage import count_of
 from appliance.domain.embeddings.ports import Embedded, Embedder
 from appliance.domain.errors import BackendProtocolError, BackendTimeout, InvalidRequest
 from appliance.domain.identity import Identity
@@ -110,7 +111,7 @@ class EmbeddingService:
                 backend=candidate.backend,
             ) from exc
         usage = body.get("usage")
-        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        tokens = count_of(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
         return Embedded(vectors, request.model, tokens, candidate.backend, backend.dialect)
 
 

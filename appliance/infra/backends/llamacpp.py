@@ -6,6 +6,7 @@ from typing import Any
 from appliance.domain.chat.ports import ModelCard
 from appliance.domain.conversation.parts import Image, Part, ToolResult
 from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.usage import count_of
 from appliance.domain.identity import Identity
 from appliance.infra.dialects.model_names import public_name
 from appliance.infra.dialects.openai_chat import OpenAIChatClient
@@ -20,13 +21,8 @@ class LlamaCpp(OpenAIChatClient):
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """With a name fit to show; `n_ctx` (of one slot) where this version reports it."""
         meta = row.get("meta")
-        window = meta.get("n_ctx") if isinstance(meta, dict) else None
-        return ModelCard(
-            public_name(row["id"]),
-            row["id"],
-            window if isinstance(window, int) else None,
-            "llamacpp",
-        )
+        window = count_of(meta.get("n_ctx")) if isinstance(meta, dict) else None
+        return ModelCard(public_name(row["id"]), row["id"], window, "llamacpp")
 
     async def count_tokens(
         self, request: ChatRequest, model: str, identity: Identity

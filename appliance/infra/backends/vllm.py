@@ -5,6 +5,7 @@ from typing import Any
 
 from appliance.domain.chat.ports import ModelCard
 from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.usage import count_of
 from appliance.domain.identity import Identity
 from appliance.infra.dialects.model_names import public_name
 from appliance.infra.dialects.openai_chat import OpenAIChatClient
@@ -22,10 +23,9 @@ class Vllm(OpenAIChatClient):
 
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """With the context window."""
-        window = row.get("max_model_len")
         # Served from a folder, its id is that folder's path.
         return ModelCard(
-            public_name(row["id"]), row["id"], window if isinstance(window, int) else None, "vllm"
+            public_name(row["id"]), row["id"], count_of(row.get("max_model_len")), "vllm"
         )
 
     async def count_tokens(

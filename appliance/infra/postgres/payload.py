@@ -4,9 +4,10 @@ PostgreSQL takes no NUL in a text: it becomes U+FFFD, everything else stays as i
 Half a surrogate pair cannot be in JSON that was decoded, but in what others say of an event.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 _encode = msgspec.json.Encoder().encode
 
@@ -19,7 +20,10 @@ class Envelope(msgspec.Struct, kw_only=True):
     trace_id: str
     correlation_id: str
     conversation_id: str
-    created_at: str = msgspec.field(name="occurred_at")
+    # PostgreSQL takes more for a moment ("infinity", "now") than anybody can read back.
+    created_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT")] = msgspec.field(
+        name="occurred_at"
+    )
 
     @property
     def ids(self) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from msgspec import Meta
 from appliance.presentation.json_body import ModelName
 
 MAX_INPUTS = 2048
+MAX_DIMENSIONS = 1 << 20  # of any model there may ever be; a row takes 31 bits
 
 
 class WireRequest(msgspec.Struct):
@@ -16,6 +17,6 @@ class WireRequest(msgspec.Struct):
     input: Any
     model: ModelName | None = ""
     encoding_format: Literal["float", "base64"] | None = "float"
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)] | None = None
     x_project: str | None = None
     x_conversation: str | None = None

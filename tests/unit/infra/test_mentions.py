@@ -34,3 +34,12 @@ def test_what_cannot_be_read_and_names_it_is_taken_for_it(data: bytes) -> None:
 
 def test_an_id_that_json_escapes_is_found() -> None:
     assert Mentions('a"b')(b'{"conversation_id":"a\\"b"}')
+
+
+def test_what_was_asked_after_it_was_forgotten_is_not_meant() -> None:
+    event = b'{"trace_id":"t","occurred_at":"2026-11-21T14:27:01.5Z"}'
+    record = b'{"trace_id":"t","occurred_at":1795271221.5}'
+    for data in (event, record):
+        assert Mentions("t", until=1795271221.5)(data)
+        assert not Mentions("t", until=1795271221.4)(data)
+    assert Mentions("t", until=1.0)(b'{"trace_id":"t","occurred_at":"some day"}')

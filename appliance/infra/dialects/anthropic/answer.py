@@ -11,7 +11,7 @@ import msgspec
 
 from appliance.domain.conversation.parts import Part, Reasoning, Text, ToolCall, Unknown
 from appliance.domain.conversation.stream import Answer, Choice
-from appliance.domain.conversation.usage import Usage
+from appliance.domain.conversation.usage import Usage, count_of
 from appliance.domain.errors import (
     ApplianceError,
     BackendRefused,
@@ -64,17 +64,17 @@ def usage_of(told: Any) -> Usage | None:
     to a cache, ours does not."""
     if not isinstance(told, dict) or not told:
         return None
-    given = _count(told.get("input_tokens"))
-    read = _count(told.get("cache_read_input_tokens"))
-    written = _count(told.get("cache_creation_input_tokens"))
+    given = count_of(told.get("input_tokens"))
+    read = count_of(told.get("cache_read_input_tokens"))
+    written = count_of(told.get("cache_creation_input_tokens"))
     details = told.get("output_tokens_details")
     return Usage(
         None if given is None else given + (read or 0) + (written or 0),
-        _count(told.get("output_tokens")),
+        count_of(told.get("output_tokens")),
         told,
         read,
         written,
-        _count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
+        count_of(details.get("thinking_tokens")) if isinstance(details, dict) else None,
     )
 
 
@@ -135,7 +135,3 @@ def object_of(value: Any) -> Object:
 def text_of(value: Any) -> str:
     """`value`, or nothing where it is no text."""
     return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from appliance.domain.conversation.usage import count_of
+
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _THINKING = ("enabled", "adaptive", "disabled")
 _DATED = re.compile(r"-\d{8}\Z")
@@ -67,8 +69,8 @@ def facts_of(model: str, known: Mapping[str, ModelFacts]) -> ModelFacts:
 
 
 def count(value: Any) -> int | None:
-    """A positive integer, else None."""
-    return value if type(value) is int and value > 0 else None
+    """A positive count, else None."""
+    return count_of(value) or None
 
 
 def _supported(table: Any, names: tuple[str, ...]) -> frozenset[str] | None:

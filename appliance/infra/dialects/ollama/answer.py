@@ -12,7 +12,7 @@ import msgspec
 
 from appliance.domain.conversation.collect import Collector
 from appliance.domain.conversation.stream import Answer, Delta, ToolCallDelta
-from appliance.domain.conversation.usage import Usage
+from appliance.domain.conversation.usage import Usage, count_of
 
 _encode = msgspec.json.Encoder().encode
 # load and unload: an answer to no messages, which is empty and complete.
@@ -94,9 +94,7 @@ def answer_of(body: dict[str, Any], *, own: bool) -> Answer:
 
 def usage_of(line: Mapping[str, Any]) -> Usage | None:
     """The counts of a last line; a prompt read from the cache may have none."""
-    given, made = line.get("prompt_eval_count"), line.get("eval_count")
-    given = given if isinstance(given, int) else None
-    made = made if isinstance(made, int) else None
+    given, made = count_of(line.get("prompt_eval_count")), count_of(line.get("eval_count"))
     if given is None and made is None:
         return None
     return Usage(given, made)

@@ -11,6 +11,7 @@ from typing import Any
 
 from appliance.domain.conversation.estimate import estimate_input_tokens
 from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.conversation.usage import count_of
 from appliance.domain.errors import ContextLengthExceeded
 
 SMALLEST = 4096
@@ -39,7 +40,7 @@ def facts_of(shown: Mapping[str, Any]) -> ModelFacts:
     length = info.get(f"{info.get('general.architecture')}.context_length")
     lines = _NUM_CTX.search(str(shown.get("parameters") or ""))
     return ModelFacts(
-        context_length=length if isinstance(length, int) and length > 0 else 0,
+        context_length=count_of(length) or 0,
         num_ctx=int(lines[1]) if lines else 0,
         family=family if isinstance(family, str) else "",
     )

@@ -3,7 +3,7 @@ and for any JSON."""
 
 from typing import Any
 
-from appliance.domain.conversation.usage import Usage
+from appliance.domain.conversation.usage import Usage, count_of
 
 
 def usage_of(usage: Any) -> Usage | None:
@@ -14,17 +14,13 @@ def usage_of(usage: Any) -> Usage | None:
     given = given if type(given) is dict else {}
     made = made if type(made) is dict else {}
     return Usage(
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
+        count_of(usage.get("prompt_tokens")),
+        count_of(usage.get("completion_tokens")),
         usage,
-        _count(given.get("cached_tokens")),
-        _count(given.get("cache_write_tokens")),
-        _count(made.get("reasoning_tokens")),
+        count_of(given.get("cached_tokens")),
+        count_of(given.get("cache_write_tokens")),
+        count_of(made.get("reasoning_tokens")),
     )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
 
 
 def text_of(said: dict[str, Any]) -> str:

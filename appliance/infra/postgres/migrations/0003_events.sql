@@ -11,7 +11,7 @@ CREATE TABLE embedding_events (
     model text NOT NULL,                       -- what made the vectors
     provider text NOT NULL,
     backend text NOT NULL,
-    dimensions integer,
+    dimensions bigint,
     input_count integer NOT NULL,
     input_tokens bigint,
     texts jsonb NOT NULL,                      -- an array; empty texts under [privacy] metadata
@@ -53,9 +53,9 @@ CREATE TABLE compose_events (
     correlation_id text NOT NULL,
     conversation_id text NOT NULL,
     workspace text NOT NULL,
-    context_window integer NOT NULL,           -- tokens
-    room_tokens integer NOT NULL,
-    used_tokens integer NOT NULL,
+    context_window bigint NOT NULL,            -- tokens
+    room_tokens bigint NOT NULL,
+    used_tokens bigint NOT NULL,
     injected jsonb NOT NULL,                   -- document, chunk, score, tokens
     cut jsonb NOT NULL,                        -- and reason
     messages_before integer NOT NULL,

@@ -12,9 +12,9 @@ COMPOSITIONS = EventTable(
     "compose_events",
     {
         "workspace": "text",
-        "context_window": "int",
-        "room_tokens": "int",
-        "used_tokens": "int",
+        "context_window": "bigint",
+        "room_tokens": "bigint",
+        "used_tokens": "bigint",
         "injected": "json",
         "cut": "json",
         "messages_before": "int",

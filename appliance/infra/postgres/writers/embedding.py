@@ -14,7 +14,7 @@ EMBEDDINGS = EventTable(
         "model": "text",
         "provider": "text",
         "backend": "text",
-        "dimensions": "int",
+        "dimensions": "bigint",
         "input_count": "int",
         "input_tokens": "bigint",
         "texts": "json",

@@ -25,6 +25,11 @@ class Kept:
         return True
 
 
+class Full:
+    def keep(self, exchange: Exchange) -> bool:
+        return False
+
+
 def recorded(body: object = None) -> tuple[RecordedEmbeddings, Kept, object]:
     service, embedder, _, _ = served(body)
     sink = Kept()
@@ -80,6 +85,27 @@ async def test_a_part_that_is_down_is_recorded_and_raised() -> None:
     with pytest.raises(PartUnavailable):
         await service.embed(EmbeddingRequest("", ("a",)), CALLER)
     assert (sink.seen[0].status, sink.seen[0].error_type) == ("failed", "PartUnavailable")
+
+
+async def test_where_it_must_be_kept_a_full_spool_refuses_and_an_unkept_answer_is_not_given() -> (
+    None
+):
+    service, embedder, _, _ = served(None)
+    reasons = ["the spool is full", ""]
+    refusing = RecordedEmbeddings(
+        service,
+        (Full(),),
+        clock=Clock(lambda: 1.0, lambda: 1.0),
+        host="desk",
+        status_of=lambda _: 503,
+        unkept=lambda: reasons.pop(0),
+    )
+    with pytest.raises(PartUnavailable, match="the spool is full"):
+        await refusing.embed(EmbeddingRequest("", ("a",)), CALLER)
+    assert embedder.texts == []
+    with pytest.raises(PartUnavailable, match="could not be kept"):
+        await refusing.embed(EmbeddingRequest("", ("a",)), CALLER)
+    assert embedder.texts == ["a"]
 
 
 async def test_a_caller_that_leaves_is_recorded_as_cancelled() -> None:

@@ -165,11 +165,11 @@ async def test_what_postgres_refuses_is_found_among_the_others(
 ) -> None:
     good = deliveries(subject, *(whole(number) for number in range(1, 20)))
     bad = deliveries(subject, whole(50), first=500)
-    bad = [changed(each, occurred_at="yesterday, perhaps") for each in bad]
+    bad = [changed(each, occurred_at="2026-13-45T25:00:00Z") for each in bad]
     written = await writer_for(subject, pool).write([*good[:7], *bad, *good[7:]])
     assert [each.delivery for each in written.rejected] == bad
     assert not any(each.final for each in written.rejected)
-    said = "InvalidDatetimeFormat: invalid input syntax for type timestamp with time zone"
+    said = "DatetimeFieldOverflow: date/time field value out of range"
     assert all(each.reason.startswith(said) for each in written.rejected)
     assert all("\n" not in each.reason for each in written.rejected)
     assert written.inserted == written.offered == _counts(dsn, subject)
@@ -178,14 +178,22 @@ async def test_what_postgres_refuses_is_found_among_the_others(
         assert found == [(19,)]
 
 
+@pytest.mark.parametrize("moment", ["infinity", "now", "yesterday, perhaps", ""])
+async def test_a_moment_nobody_can_read_back_is_no_event(pool: PostgresPool, moment: str) -> None:
+    for subject in SUBJECTS:
+        bad = [changed(each, occurred_at=moment) for each in deliveries(subject, whole(1))]
+        written = await writer_for(subject, pool).write(bad)
+        assert [each.final for each in written.rejected] == [True] * len(bad)
+
+
 @pytest.mark.parametrize(
     ("subject", "values"),
     [
         ("pipeline.knowledge.chat.persist", {"gen_ai__usage__input_tokens": 2**80}),
         ("pipeline.knowledge.chat.persist", {"conversation_id": None}),
-        ("pipeline.knowledge.embedding", {"dimensions": 2**40}),
+        ("pipeline.knowledge.embedding", {"dimensions": 2**63}),
         ("pipeline.knowledge.retrieve", {"limit": 2**31}),
-        ("pipeline.knowledge.compose", {"used_tokens": -(2**31) - 1}),
+        ("pipeline.knowledge.compose", {"used_tokens": 2**63}),
         ("pipeline.knowledge.tool_call", {"call_index": 2**63, "kind": "call"}),
         ("pipeline.knowledge.flow.lineage", {"nodes": [{"id": "request"}]}),
     ],
