@@ -11,6 +11,13 @@ from msgspec import inspect
 
 from appliance.config.schema import Config
 
+# What a value must look like, where a pattern would not tell a person.
+_SHAPES: Mapping[tuple[str, ...], str] = {
+    ("gateway", "listen"): "HOST:PORT",
+    ("inference", "listen"): "HOST:PORT",
+    ("consumer", "listen"): "HOST:PORT",
+    ("nats", "url"): "nats://HOST:PORT or tls://HOST:PORT, several with commas between",
+}
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 Step = str | int
 
@@ -23,6 +30,8 @@ def explain(problem: str, tables: Mapping[str, Any]) -> str:
         return text
     if text.startswith("Invalid enum value") and (allowed := _allowed(steps)):
         text += ", it is one of " + ", ".join(f'"{value}"' for value in allowed)
+    if "matching regex" in text and (shape := _SHAPES.get(tuple(map(str, steps)))):
+        text = f"{tables[str(steps[0])][steps[1]]!r} is not {shape}"
     return f"{_place(steps, tables)}: {text}"
 
 

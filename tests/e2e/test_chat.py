@@ -163,7 +163,7 @@ def test_metrics_count_exchanges_and_tokens(client: httpx.Client) -> None:
     text = client.get("/metrics").text
     assert "appliance_exchanges_total" in text
     assert 'gen_ai_client_token_usage_count{backend="scripted"' in text
-    assert 'appliance_backend_in_flight{name="scripted"} 0.0' in text
+    assert 'appliance_backend_in_flight{backend="scripted"} 0.0' in text
 
 
 def test_ready_names_what_is_degraded_and_health_does_not_ask(client: httpx.Client) -> None:

@@ -64,7 +64,7 @@ def test_a_dead_backend_is_passed_by_and_returns(tmp_path: Path) -> None:
             ready = client.get("/ready").json()
             assert ready["backends"]["spare"] == "ok"
             assert ready["backends"]["first"] != "ok"
-            gauge = 'appliance_backend_ejected{name="first"} 1.0'
+            gauge = 'appliance_backend_ejected{backend="first"} 1.0'
             assert gauge in client.get("/metrics").text
             first.start()
             assert until(client, "first", 10).status_code == 200

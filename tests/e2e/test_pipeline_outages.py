@@ -192,7 +192,12 @@ def test_where_nothing_can_be_kept_and_must_be_every_surface_refuses(
             prompt = {"model": "scripted", "prompt": large}
             error_of(pipeline.post(prompt, "/v1/completions"), 503)
             error_of(pipeline.post({"input": large}, "/v1/embeddings"), 503)
-            assert "full" in pipeline.ready()["spool"]
+            pipeline.until(
+                lambda: (
+                    pipeline.post(question("x" * 5000)).status_code == 503
+                    and "full" in pipeline.ready().get("spool", "")
+                )
+            )
             nats_server.start()
             for trace_id in kept:
                 pipeline.wait_row(trace_id)

@@ -47,6 +47,7 @@ class Spool:
     ) -> None:
         self.wake = asyncio.Event()
         self.degraded = ""
+        self._wanted = 0  # bytes of the last record there was no room for
         self._directory = directory
         self._config = config
         self._wall = wall
@@ -88,6 +89,7 @@ class Spool:
         if self._writer is None:
             return self._refuse(self.degraded or "the spool is closed", exchange)
         if self._bytes() + len(payload) > self._config.max_bytes:
+            self._wanted = len(payload)
             return self._refuse(f"the spool is full ({self._config.max_bytes} bytes)", exchange)
         try:
             self._writer.append(payload, exchange)
@@ -235,4 +237,4 @@ class Spool:
     async def _has_room(self) -> bool:
         disk = await asyncio.to_thread(shutil.disk_usage, self._directory)
         free = self._config.max_bytes - self._bytes()
-        return disk.free >= _FREE_BYTES and free > self._config.max_bytes // 64
+        return disk.free >= _FREE_BYTES and free > max(self._wanted, self._config.max_bytes // 64)
