@@ -1,7 +1,8 @@
 """One resource for every chat surface: decode, serve, encode.  Step 2 of the path."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -98,23 +99,38 @@ def _describe(context: RequestContext, turn: Turn) -> None:
     plan = turn.plan
     if plan is None:
         return
-    backend = turn.attempts.current.backend if turn.attempts else ""
-    headers = {
-        "x-selected-model": plan.selected,
-        "x-selected-backend": backend,
-        "x-router-reason": _reason(turn, plan),
-    }
-    if turn.provider:  # nothing is served before a backend is chosen
-        headers["x-served-route"] = turn.route
-    if dropped := turn.dropped or turn.request.dropped:
-        headers["x-dropped"] = ", ".join(dropped)[:MAX_SOURCE_HEADER_BYTES]
+    context.extra_headers += _served(
+        plan.selected,
+        turn.attempts.current.backend if turn.attempts else "",
+        _reason(turn, plan),
+        turn.route if turn.provider else "",  # nothing is served before a backend is chosen
+        turn.dropped or turn.request.dropped,
+    )
     if turn.retrieval is not None:
         found = turn.retrieval
-        headers["x-rag"] = f"degraded:{found.degraded}" if found.degraded else str(len(found.hits))
-        headers["x-rag-sources"] = _sources_header(found.hits)
-    context.extra_headers += [
-        (name.encode(), _header_safe(value).encode()) for name, value in headers.items()
-    ]
+        hits = f"degraded:{found.degraded}" if found.degraded else str(len(found.hits))
+        said = {"x-rag": hits, "x-rag-sources": _sources_header(found.hits)}
+        context.extra_headers += _encoded(said)
+
+
+@lru_cache(maxsize=256)  # a gateway says few things of who answered
+def _served(
+    model: str, backend: str, reason: str, route: str, dropped: tuple[str, ...]
+) -> tuple[tuple[bytes, bytes], ...]:
+    headers = {
+        "x-selected-model": model,
+        "x-selected-backend": backend,
+        "x-router-reason": reason,
+    }
+    if route:
+        headers["x-served-route"] = route
+    if dropped:
+        headers["x-dropped"] = ", ".join(dropped)[:MAX_SOURCE_HEADER_BYTES]
+    return _encoded(headers)
+
+
+def _encoded(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode(), _header_safe(value).encode()) for name, value in headers.items())
 
 
 def _reason(turn: Turn, plan: Plan) -> str:

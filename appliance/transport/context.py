@@ -35,6 +35,11 @@ class RequestContext:
     fields: dict[str, Any] = field(default_factory=dict)
     extra_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    def over(self) -> None:
+        """Let go of what refers back to this: a request in a circle lives, body and all, until the
+        collector finds it, and finding it costs as much as decoding it did."""
+        self.on_body_read, self.cleanup, self.interrupt = _nothing, None, None
+
 
 def context_of(scope: Mapping[str, Any]) -> RequestContext:
     """The context the middleware put there."""

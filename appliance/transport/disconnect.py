@@ -12,8 +12,9 @@ from appliance.domain.errors import PartUnavailable
 from appliance.transport.context import RequestContext, context_of
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
-# An answer that is out within this time needs no watch, which costs more than decoding it did.
-GRACE_S = 0.01
+# An answer that is out within this time needs no watch, which costs more than decoding it did: one
+# begins when its request is between this and twice this old.
+GRACE_S = 0.02
 LAST_WORDS_S = 0.5
 
 
@@ -24,14 +25,16 @@ class DisconnectMiddleware:
         self._app = app
         self._watches: set[_Watch] = set()
         self._young: list[_Watch] = []  # their bodies have been read since the last tick
+        self._older: list[_Watch] = []  # and these between the last two
         self._ticking = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        watch = _Watch(receive, context_of(scope))
-        context_of(scope).on_body_read = partial(self._body_read, watch)
+        context = context_of(scope)
+        watch = _Watch(receive, context)
+        context.on_body_read = partial(self._body_read, watch)
         self._watches.add(watch)
         try:
             await self._app(scope, receive, send)
@@ -39,15 +42,16 @@ class DisconnectMiddleware:
             if not watch.ended:
                 raise
             watch.task.uncancel()  # ours; the request has been cleaned up
-            if watch.client_left or context_of(scope).status:
+            if watch.client_left or context.status:
                 return  # nobody is left to tell, or no way: the stream is cut
             raise PartUnavailable("The gateway is stopping.", part="gateway") from None
         finally:
             self._watches.discard(watch)
             watch.stop()
             # Falcon closes a stream only once its headers are out; a hang-up may come before.
-            if (cleanup := context_of(scope).cleanup) is not None:
+            if (cleanup := context.cleanup) is not None:
                 await cleanup()
+            context.over()
 
     def _body_read(self, watch: "_Watch") -> None:
         """From here `receive()` is the watch's alone.  One timer serves all who are young."""
@@ -57,10 +61,13 @@ class DisconnectMiddleware:
             asyncio.get_running_loop().call_later(GRACE_S, self._tick)
 
     def _tick(self) -> None:
-        young, self._young, self._ticking = self._young, [], False
-        for watch in young:
+        due, self._older, self._young = self._older, self._young, []
+        for watch in due:
             if watch in self._watches:
                 watch.start()
+        self._ticking = bool(self._older)
+        if self._ticking:
+            asyncio.get_running_loop().call_later(GRACE_S, self._tick)
 
     async def drain(self, within_s: float) -> None:
         """Let open requests finish for `within_s`, then end those that are left: an answer on its
@@ -110,8 +117,10 @@ class _Watch:
 
     def stop(self) -> None:
         """Nothing is left to watch."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        # A cancelled task keeps its last frame, and that keeps us: not the other way round too.
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
 
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

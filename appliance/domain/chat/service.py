@@ -231,7 +231,7 @@ class ChatService:
         # Last: an ejected backend has one trial at a time, and this request is sent.
         turn.plan = plan = self._health.order(plan)
         turn.attempts = attempts = Attempts(
-            plan.candidates, self._retry, turn.elapsed, self._health
+            plan.candidates, self._retry, turn.stopwatch(), self._health
         )
         turn.message_count = len(request.messages)
         return request, attempts

@@ -18,7 +18,7 @@ from appliance.domain.routing.candidate import Plan
 _UNTOLD = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made per exchange
 class Caller:
     """Who asks: the ids of the exchange and the key, None where nobody needs one."""
 
@@ -61,6 +61,12 @@ class Turn:
     def elapsed(self) -> float:
         """Seconds since the arrival of the request."""
         return self.monotonic() - self.started
+
+    def stopwatch(self) -> Callable[[], float]:
+        """`elapsed` for what this turn holds: it must not hold the turn, which would then live,
+        request and all, until the collector finds it."""
+        monotonic, started = self.monotonic, self.started
+        return lambda: monotonic() - started
 
     def observe(self, delta: Delta) -> None:
         """Add one step of the answer to what is known of it."""

@@ -40,7 +40,7 @@ class Response:
         """The whole body; raises BodyTooLarge past `limit_bytes`, and as `chunks` does."""
         pieces = []
         size_bytes = 0
-        while piece := await self._next(read_timeout_s):
+        while self._connection is not None and (piece := await self._next(read_timeout_s)):
             size_bytes += len(piece)
             if size_bytes > limit_bytes:
                 await self.aclose()

@@ -1,6 +1,7 @@
 """What the record of an exchange holds, however the exchange ended."""
 
 import asyncio
+import gc
 import time
 from contextlib import aclosing
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from appliance.domain.chat.service import ChatLimits
 from appliance.domain.chat.slots import SlotLimits
+from appliance.domain.chat.turn import Turn
 from appliance.domain.conversation.message import Message
 from appliance.domain.conversation.parts import Text, ToolCall, ToolResult
 from appliance.domain.conversation.stream import Delta
@@ -199,3 +201,21 @@ async def test_results_of_tools_are_recorded_as_the_client_sent_them(shape: str)
     await served.ask(shape, turn)
     assert served.record.tool_results == (Returned("c1", "look", '{"at":1}', "8080"),)
     assert served.record.message_count == 5
+
+
+def turns() -> int:
+    return sum(type(found) is Turn for found in gc.get_objects())
+
+
+@SHAPES
+async def test_an_exchange_is_freed_without_the_collector(shape: str) -> None:
+    served = Served(backend(said("Hel", "lo")))
+    gc.collect()
+    gc.disable()
+    try:
+        before = turns()
+        await served.ask(shape, served.turn())
+        assert served.record.answer == "Hello"
+        assert turns() == before
+    finally:
+        gc.enable()
