@@ -45,6 +45,8 @@ class Peer:
         for number, piece in enumerate(pieces):
             if number:
                 await asyncio.sleep(0.005)
+            if self.writer.is_closing():  # uvloop's error for that is no ConnectionError
+                raise ConnectionResetError
             self.writer.write(piece)
             await self.writer.drain()
 
