@@ -19,7 +19,7 @@ from appliance.domain.events.trace import (
 
 HEAD = ("subject", "sequence", "consumer", "state", "rows")
 MOST_EVENTS = 200
-NOBODY = "none: telemetry bridge"  # measures: the bridge takes them with a durable of its own
+NOBODY = "nobody: measures alone"  # they are not rows, and age out
 _NONE = "none"
 _STATES: Mapping[str, str] = {
     POSTGRES: "written",

@@ -129,11 +129,11 @@ async def test_a_written_exchange_is_told_from_request_to_rows(kept: Kept, appli
             COMPOSE: ["compose", "acked", "compose_events 1"],
             LINEAGE: ["flow_lineage", "acked", "flow_lineage 10"],
             TOOL_CALL: ["tool_call", "acked", "tool_calls 1"],
-            "telemetry.knowledge.chat": ["none: telemetry bridge", "kept"],
-            "telemetry.knowledge.embedding": ["none: telemetry bridge", "kept"],
-            "telemetry.knowledge.retrieve": ["none: telemetry bridge", "kept"],
-            "telemetry.knowledge.tool_call": ["none: telemetry bridge", "kept"],
-            "telemetry.knowledge.route": ["none: telemetry bridge", "kept"],
+            "telemetry.knowledge.chat": ["nobody: measures alone", "kept"],
+            "telemetry.knowledge.embedding": ["nobody: measures alone", "kept"],
+            "telemetry.knowledge.retrieve": ["nobody: measures alone", "kept"],
+            "telemetry.knowledge.tool_call": ["nobody: measures alone", "kept"],
+            "telemetry.knowledge.route": ["nobody: measures alone", "kept"],
         }
         assert "not looked at" not in done.stdout
         assert max(map(len, done.stdout.splitlines())) <= 100
@@ -263,7 +263,7 @@ async def test_an_exchange_nats_did_not_take_yet_names_what_it_will_become(
     assert "in the spool, not yet in the stream" in done.stdout
     states = _states(done.stdout)
     assert states[LINEAGE] == ["flow_lineage", "in the spool"]
-    assert states["telemetry.knowledge.route"] == ["none: telemetry bridge", "in the spool"]
+    assert states["telemetry.knowledge.route"] == ["nobody: measures alone", "in the spool"]
 
 
 async def test_a_poisoned_record_is_named_with_its_reason(

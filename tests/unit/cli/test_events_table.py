@@ -32,7 +32,7 @@ def test_an_event_is_a_line_and_one_more_for_each_further_table() -> None:
         "pipeline.knowledge.flow.lineage  7         flow_lineage  acked         chat_history 3",
         " " * 71 + "chat_pairs 1",
         "pipeline.knowledge.flow.lineage  8         flow_lineage  not consumed",
-        "telemetry.knowledge.chat         2         none: telemetry bridge  kept",
+        "telemetry.knowledge.chat         2         nobody: measures alone  kept",
     ]
 
 
