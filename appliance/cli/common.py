@@ -7,6 +7,7 @@ from appliance.config.load import default_state, load_config
 from appliance.config.parts import parts_file
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
+from appliance.infra.postgres.pool import PostgresPool
 
 
 def add_target(parser: argparse.ArgumentParser, *, below: bool = False) -> None:
@@ -39,6 +40,12 @@ def kept_config(arguments: argparse.Namespace) -> Config:
             "[postgres] dsn with --config FILE"
         )
     return config
+
+
+def database(config: Config, *, timeout_s: float = 30.0) -> PostgresPool:
+    """Its connections; what is done over one may take `timeout_s`."""
+    limits = config.postgres
+    return PostgresPool(limits.dsn, connect_timeout_s=limits.connect_timeout_s, timeout_s=timeout_s)
 
 
 def counted(number: int, noun: str) -> str:

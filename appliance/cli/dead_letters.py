@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.cli.common import add_target, counted, kept_config
+from appliance.cli.common import add_target, counted, database, kept_config
 from appliance.cli.instants import told
 from appliance.cli.progress import written_lines
 from appliance.cli.terminal import plain
@@ -75,7 +75,7 @@ def _subject(arguments: argparse.Namespace) -> str | None:
 async def _list(config: Config, subject: str | None, *, as_json: bool) -> int:
     separator = "["
     count = 0
-    async with _pool(config) as pool:
+    async with database(config, timeout_s=_TIMEOUT_S) as pool:
         async for page in DeadLetters(pool).pages(subject):
             count += len(page)
             for letter in page:
@@ -110,7 +110,7 @@ def line(letter: DeadLetter) -> str:
 
 
 async def _show(config: Config, letter_id: int, *, raw: bool) -> int:
-    async with _pool(config) as pool:
+    async with database(config, timeout_s=_TIMEOUT_S) as pool:
         found = await DeadLetters(pool).get(letter_id)
     if found is None:
         raise NotFound(f"there is no dead letter {letter_id}: see `appliance dead-letters list`")
@@ -149,7 +149,7 @@ def _cut(value: Any) -> Any:
 
 async def _replay(config: Config, ids: list[int], subject: str | None) -> int:
     written, removed, stayed = Written(), 0, 0
-    async with _pool(config) as pool:
+    async with database(config, timeout_s=_TIMEOUT_S) as pool:
         letters = DeadLetters(pool)
         async for page in _chosen(letters, ids, subject):
             replayed = await letters.replay(page, partial(_writer, pool), partial(_whole, config))
@@ -194,13 +194,6 @@ async def _whole(config: Config, data: bytes) -> bytes:
             return await Payloads(client.jetstream(timeout=_TIMEOUT_S)).resolve(data)
         except PayloadGone as exc:
             raise LetterUnreadable(str(exc)) from exc
-
-
-def _pool(config: Config) -> PostgresPool:
-    limits = config.postgres
-    return PostgresPool(
-        limits.dsn, connect_timeout_s=limits.connect_timeout_s, timeout_s=_TIMEOUT_S
-    )
 
 
 def _as_json(letter: DeadLetter) -> dict[str, str | int]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.cli.common import add_target, counted, kept_config
+from appliance.cli.common import add_target, counted, database, kept_config
 from appliance.cli.progress import Progress, table_lines
 from appliance.config.load import default_state
 from appliance.config.schema import Config
@@ -20,7 +20,6 @@ from appliance.infra.mentions import Mentions
 from appliance.infra.nats.reader.erase import Erased, Eraser
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.forget import Forgotten, forget, look
-from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.folder import spool_directory
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.waiting import count_waiting
@@ -75,12 +74,12 @@ def _agreed(config: Config, identifier: str) -> bool:
 
 
 async def _look(config: Config, identifier: str) -> Forgotten:
-    async with _pool(config) as pool:
+    async with database(config, timeout_s=_TIMEOUT_S) as pool:
         return await look(pool, identifier)
 
 
 async def _forget(config: Config, spool: Path, identifier: str) -> int:
-    async with _pool(config) as pool:
+    async with database(config, timeout_s=_TIMEOUT_S) as pool:
         try:
             forgotten = await forget(pool, identifier)
         except PartUnavailable as exc:
@@ -143,13 +142,6 @@ def _take_out_of_spool(spool: Path, concerns: Mentions) -> list[str]:
         f"{counted(waiting, 'record')} of it in the spool {spool}: dropped when they arrive, they "
         f"become no row.  Forget it again once they are shipped, to delete their messages too"
     ]
-
-
-def _pool(config: Config) -> PostgresPool:
-    limits = config.postgres
-    return PostgresPool(
-        limits.dsn, connect_timeout_s=limits.connect_timeout_s, timeout_s=_TIMEOUT_S
-    )
 
 
 def _rows(rows: Mapping[str, int]) -> list[str]:

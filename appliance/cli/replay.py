@@ -15,7 +15,7 @@ from functools import partial
 
 import nats.errors
 
-from appliance.cli.common import add_target, counted, kept_config
+from appliance.cli.common import add_target, counted, database, kept_config
 from appliance.cli.instants import instant, told
 from appliance.cli.progress import Progress, table_lines, written_lines
 from appliance.cli.terminal import plain
@@ -79,11 +79,8 @@ def chosen_subjects(name: str) -> Collection[str]:
 async def _replay(
     config: Config, subjects: Collection[str], since: float, until: float | None, *, dry_run: bool
 ) -> int:
-    limits = config.postgres
     async with (
-        PostgresPool(
-            limits.dsn, connect_timeout_s=limits.connect_timeout_s, timeout_s=_TIMEOUT_S
-        ) as pool,
+        database(config, timeout_s=_TIMEOUT_S) as pool,
         visit(config.nats) as client,
     ):
         if not dry_run:

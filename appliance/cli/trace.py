@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from appliance.cli.common import add_target, target_config
-from appliance.cli.timeline import timeline, whereabouts
-from appliance.cli.trace_find import Found, find
-from appliance.cli.trace_html import page
+from appliance.cli.tracing.find import Found, find
+from appliance.cli.tracing.page import page
+from appliance.cli.tracing.timeline import timeline, whereabouts
 from appliance.config.load import default_state
 from appliance.domain.errors import ConfigError, NotFound
 from appliance.domain.events.trace import Traced

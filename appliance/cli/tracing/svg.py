@@ -7,8 +7,8 @@ Elements, never markup as text: whoever writes them out escapes what is in them.
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement
 
-from appliance.cli.layout import BOX_HEIGHT, BOX_WIDTH, Box, Edge, layered
 from appliance.cli.terminal import clipped, flat
+from appliance.cli.tracing.layout import BOX_HEIGHT, BOX_WIDTH, Box, Edge, layered
 from appliance.domain.events.trace import Node
 
 MOST_NODES = 200

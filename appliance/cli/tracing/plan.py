@@ -1,21 +1,20 @@
 """Where in PIPELINE events can be that nobody has found yet.  For `appliance trace`: it decides,
-`trace_find.py` looks."""
+`find.py` looks."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from appliance.cli.trace_gathered import Gathered
+from appliance.cli.tracing.gathered import Gathered
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.domain.events.lineage import LINEAGE
+from appliance.domain.identity import began_s
 from appliance.infra.nats.reader.lookup import Search
 
 BEFORE_S = 2.0  # clocks of hosts that agree
 _CLOCKS_S = 60.0  # and of those that do not
 _NEAR = (1_000, 20_000)  # messages around an event of an exchange that are looked at for others
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _NO_TIME_S = 253_402_214_400.0  # the last day that has a date
 Enough = Callable[[], bool]
 
@@ -28,7 +27,7 @@ class Plan:
         self, identifier: str, found: Gathered, floors: Mapping[str, int], *, rows: bool
     ) -> None:
         self._identifier = identifier
-        self._began_s = began_s(identifier)
+        self._began_s = dated_s(identifier)
         self._found = found
         self._floors = floors
         self._rows = rows
@@ -90,13 +89,10 @@ class Plan:
         return 1 + self._floors.get(DURABLES[subject].name, 0) if self._rows else 1
 
 
-def began_s(identifier: str) -> float | None:
-    """When an exchange began, from its trace id: 48 bits of milliseconds (identity.py).  None for
-    what is no trace id of ours."""
-    if not _TRACE_ID.fullmatch(identifier):
-        return None
-    began = int(identifier[:12], 16) / 1000
-    return began if began < _NO_TIME_S else None
+def dated_s(identifier: str) -> float | None:
+    """When the exchange of a trace id began; None for another id, and for a time without a date."""
+    began = began_s(identifier)
+    return None if began is None or began >= _NO_TIME_S else began
 
 
 def _never() -> bool:

@@ -1,5 +1,5 @@
-from appliance.cli.lineage import lineage
 from appliance.cli.terminal import columns
+from appliance.cli.tracing.lineage import lineage
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.topics import events_of
 from appliance.domain.events.trace import Node, nodes_of

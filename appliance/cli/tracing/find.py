@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.cli.trace_gathered import MOST, MOST_IDS, Gathered
-from appliance.cli.trace_plan import BEFORE_S, Enough, Plan, began_s
+from appliance.cli.common import database
+from appliance.cli.tracing.gathered import MOST, MOST_IDS, Gathered
+from appliance.cli.tracing.plan import BEFORE_S, Enough, Plan, dated_s
 from appliance.config.schema import Config
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.durables import DURABLES
@@ -39,7 +40,6 @@ from appliance.infra.nats.reader.lookup import Budget, Lookup, Search, open_look
 from appliance.infra.nats.reader.range import Stored
 from appliance.infra.nats.streams import TELEMETRY
 from appliance.infra.postgres.history import History, event_from
-from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.lookup import Waiting, find_in_spool
 
 _AFTER_S = 30.0  # of a shipper that is not held up
@@ -59,8 +59,7 @@ class Found:
 async def find(config: Config, spool: Path, identifier: str) -> Found:
     """Every exchange whose trace id or correlation id is `identifier`."""
     waiting = await asyncio.to_thread(find_in_spool, spool, identifier, MOST)
-    limits = config.postgres
-    async with PostgresPool(limits.dsn, connect_timeout_s=limits.connect_timeout_s) as pool:
+    async with database(config) as pool:
         return await _Finder(config, History(pool), identifier).find(waiting)
 
 
@@ -71,7 +70,7 @@ class _Finder:
         self._config = config
         self._history = history
         self._identifier = identifier
-        self._began_s = began_s(identifier)
+        self._began_s = dated_s(identifier)
         self._found = Gathered(identifier)
         self._unseen: list[str] = []
         self._floors: dict[str, int] | None = None  # None: nobody could say

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from appliance.cli.events_table import remark, state, table
 from appliance.cli.terminal import columns
+from appliance.cli.tracing.events_table import remark, state, table
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.trace import (

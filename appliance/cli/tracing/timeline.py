@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from appliance.cli.common import counted
-from appliance.cli.events_table import table
-from appliance.cli.lineage import lineage
 from appliance.cli.terminal import WIDTH, clipped, flat, plain, wrapped
+from appliance.cli.tracing.events_table import table
+from appliance.cli.tracing.lineage import lineage
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.embedding import TELEMETRY as EMBEDDING_TELEMETRY

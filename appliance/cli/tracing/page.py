@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from appliance.cli.events_table import HEAD, MOST_EVENTS, cells, remark
-from appliance.cli.timeline import end, hits_of, story, whereabouts
-from appliance.cli.trace_svg import MOST_NODES, bars, graph
+from appliance.cli.tracing.events_table import HEAD, MOST_EVENTS, cells, remark
+from appliance.cli.tracing.svg import MOST_NODES, bars, graph
+from appliance.cli.tracing.timeline import end, hits_of, story, whereabouts
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.retrieve import RETRIEVE

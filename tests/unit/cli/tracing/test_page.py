@@ -8,9 +8,9 @@ from xml.etree.ElementTree import fromstring, tostring
 import msgspec
 import pytest
 
-from appliance.cli.layout import layered
-from appliance.cli.trace_html import page
-from appliance.cli.trace_svg import bars, graph, path_of
+from appliance.cli.tracing.layout import layered
+from appliance.cli.tracing.page import page
+from appliance.cli.tracing.svg import bars, graph, path_of
 from appliance.domain.events.exchange import Exchange, Hit, Retrieval, Returned
 from appliance.domain.events.topics import events_of
 from appliance.domain.events.trace import STREAM, Node, Traced, exchange_of

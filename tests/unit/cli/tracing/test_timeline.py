@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from appliance.cli.terminal import columns
-from appliance.cli.timeline import timeline
+from appliance.cli.tracing.timeline import timeline
 from appliance.domain.events.chat import PERSIST, TELEMETRY
 from appliance.domain.events.exchange import Exchange, Hit, Retrieval
 from appliance.domain.events.topics import events_of

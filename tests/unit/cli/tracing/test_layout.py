@@ -3,7 +3,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.cli.layout import Box, Drawing, Edge, layered
+from appliance.cli.tracing.layout import Box, Drawing, Edge, layered
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.topics import events_of
 from appliance.domain.events.trace import nodes_of
@@ -30,7 +30,7 @@ def _flow() -> Graph:
 
 
 def _points(edge: Edge) -> list[tuple[float, float]]:
-    """The edge as a polygon: the curves of trace_svg in ten steps, the lanes as they are."""
+    """The edge as a polygon: the curves of svg.py in ten steps, the lanes as they are."""
     found = [edge.points[0]]
     for number, (x, y) in enumerate(edge.points[1:]):
         from_x, from_y = found[-1]
