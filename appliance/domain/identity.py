@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _CORRELATION = re.compile(r"[A-Za-z0-9._:=@/+-]{1,128}")
 
 
@@ -23,6 +24,13 @@ def new_trace_id(unix_ms: int, entropy: bytes) -> str:
     """32 hex digits that sort by time: 48 bits of milliseconds, then 80 bits of `entropy` (10
     bytes)."""
     return f"{unix_ms & 0xFFFFFFFFFFFF:012x}{entropy[:10].hex()}"
+
+
+def began_s(identifier: str) -> float | None:
+    """When the exchange of a trace id began, in Unix seconds; None for what is none of ours."""
+    if not _TRACE_ID.fullmatch(identifier):
+        return None
+    return int(identifier[:12], 16) / 1000
 
 
 class TraceIds:

@@ -85,7 +85,7 @@ class Bare:
         """As the writer makes them; a content that is there already would be a conflict."""
         made = ChatRows()
         for delivery in batch:
-            made.add(decode(delivery), delivery.sequence)
+            made.add(decode(delivery.data), delivery.sequence)
         contents = [row for key, row in made.contents.items() if key not in self._contents]
         self._contents.update(made.contents)
         return list(zip(TABLES, (contents, made.history, made.pairs), strict=True))

@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.domain.events.delivery import Delivery
-from appliance.infra.postgres.payload import Envelope, json_text, storable
+from appliance.infra.postgres.payload import Envelope, json_text
 
 
 class ChatEvent(Envelope, kw_only=True):
@@ -156,9 +155,10 @@ class ChatRows:
         )
 
 
-def decode(delivery: Delivery) -> ChatEvent:
-    """Raises msgspec.DecodeError (ValidationError is one) when it is not a chat event."""
-    return _decoder.decode(storable(delivery.data))
+def decode(data: bytes) -> ChatEvent:
+    """Of any release.  Raises msgspec.DecodeError (ValidationError is one) when it is not a chat
+    event."""
+    return _decoder.decode(data)
 
 
 def detail(event: ChatEvent) -> dict[str, Any]:

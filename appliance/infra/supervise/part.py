@@ -38,6 +38,5 @@ class Part:
     prepare: Step = nothing
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
-    settle_s: float = 0.0  # so long it must have lived: for a part that answers nobody
     start_limit_s: float = 60.0
     stop_limit_s: float = 10.0

@@ -115,8 +115,6 @@ class Supervisor:
 
     async def _wait_healthy(self, part: Part, process: Process) -> bool:
         """False when it ended, or did not answer in time."""
-        if await process.exited(part.settle_s):
-            return False
         deadline = time.monotonic() + part.start_limit_s
         while time.monotonic() < deadline:
             if await process.exited(_POLL_S):

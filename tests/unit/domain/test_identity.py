@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.domain.identity import Identity, TraceIds, identify, new_trace_id
+from appliance.domain.identity import Identity, TraceIds, began_s, identify, new_trace_id
 
 TRACE = "0123456789ab" + "0" * 20
 
@@ -25,6 +25,11 @@ def test_a_trace_id_is_32_hex_digits_and_fit_for_a_unit_name(moment: int, entrop
 
 def test_two_trace_ids_of_one_moment_differ() -> None:
     assert new_trace_id(1, os.urandom(10)) != new_trace_id(1, os.urandom(10))
+
+
+def test_a_trace_id_tells_when_its_exchange_began_and_another_id_nothing() -> None:
+    assert began_s(new_trace_id(1_795_271_221_123, b"\x01" * 10)) == 1_795_271_221.123
+    assert [began_s(other) for other in ("", "thread", "F" * 32, "0" * 31)] == [None] * 4
 
 
 def test_a_clock_that_is_set_back_does_not_turn_the_order_of_ids() -> None:

@@ -10,7 +10,6 @@ one that was given finds all; a trace id of ours begins with its time, so the se
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from appliance.domain.events.durables import PIPELINE
+from appliance.domain.identity import began_s
 from appliance.infra.mentions import Mentions
 from appliance.infra.nats.objects import Payloads, ReferenceMessage, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of
@@ -30,7 +30,6 @@ AT_ONCE = 16
 TIMEOUT_S = 5.0
 # A trace id tells the time of a gateway's clock, a message that of NATS's.
 CLOCKS_S = 3600.0
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _GONE = frozenset((10037, 10043))  # no such message: it was deleted, or aged out, in between
 _reference = msgspec.json.Decoder(ReferenceMessage)
 Progress = Callable[[str, int, int], None]
@@ -182,7 +181,5 @@ class Eraser:
 def _begin(identifier: str, now: float) -> float | None:
     """When the exchange of a trace id of ours began, in Unix seconds; None for any other id.
     Callers send 32 digits too, which tell a time that has not come yet more often than not."""
-    if not _TRACE_ID.fullmatch(identifier):
-        return None
-    begun = int(identifier[:12], 16) / 1000
-    return max(0.0, begun - CLOCKS_S) if begun < now + CLOCKS_S else None
+    begun = began_s(identifier)
+    return None if begun is None or begun >= now + CLOCKS_S else max(0.0, begun - CLOCKS_S)

@@ -1,8 +1,6 @@
 """`pipeline.knowledge.chat.persist` into message_contents, chat_history and chat_pairs."""
 
-import msgspec
-
-from appliance.infra.postgres.rows import ChatEvent, ChatRows
+from appliance.infra.postgres.rows import ChatEvent, ChatRows, decode
 from appliance.infra.postgres.writers.base import Events, EventWriter
 from appliance.infra.postgres.writers.table import Row, Table
 
@@ -50,15 +48,14 @@ PAIRS = Table(
         "created_at": "timestamptz",
     },
 )
-_decoder = msgspec.json.Decoder(ChatEvent)
 
 
 class ChatWriter(EventWriter[ChatEvent]):
     """A row a message, the answer last; a pair for what was answered with 200 and finished."""
 
     def decode(self, data: bytes) -> ChatEvent:
-        """Of any release: what older ones do not send has a default."""
-        return _decoder.decode(data)
+        """See EventWriter.decode."""
+        return decode(data)
 
     def rows(self, events: Events[ChatEvent]) -> list[tuple[Table, list[Row]]]:
         """See EventWriter.rows."""

@@ -3,17 +3,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.domain.events.chat import PERSIST
-from appliance.domain.events.delivery import Delivery
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.topics import events_of
+from appliance.infra.postgres.payload import storable
 from appliance.infra.postgres.rows import ChatEvent, ChatRows, decode, text_of
 from tests.fakes.exchanges import exchange
 
 
 def _decoded(kept: Exchange) -> ChatEvent:
     data = msgspec.json.encode(next(events_of(kept)).body)
-    return decode(Delivery("PIPELINE", PERSIST, 1, 1, "", data))
+    return decode(storable(data))
 
 
 def _rows(*kept: Exchange) -> ChatRows:
@@ -124,4 +123,4 @@ def test_a_nul_becomes_a_replacement_character_and_an_escaped_one_stays() -> Non
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"{}", b'{"trace_id":1}', b"[" * 100_000])
 def test_what_is_no_event_is_refused(data: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
-        decode(Delivery("PIPELINE", PERSIST, 1, 1, "", data))
+        decode(storable(data))
