@@ -190,7 +190,49 @@ class RetentionConfig(Table, frozen=True, kw_only=True):
     compose_events: Days = 0
     flow_lineage: Days = 0
     tool_calls: Days = 0  # and tool_results
+    feedback: Days = 0
+    pipeline_runs: Days = 0
     dead_letters: Days = 0
+
+
+class DagsterConfig(Table, frozen=True, kw_only=True):
+    """`[dagster]`: the orchestrator's daemon and web server, and the runs they start."""
+
+    home: str = ""  # DAGSTER_HOME; empty: STATE/dagster
+    dsn: str = ""  # its own database; empty: `dagster` on the server of `[postgres] dsn`
+    listen: Annotated[str, Meta(pattern=r"^(\S+:\d{1,5})?\Z")] = (
+        ""  # the web server; empty: 127.0.0.1:3000, under `up` any free port
+    )
+    allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the listen address
+    run_events: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000  # at most, of one run
+    max_runs: Count = 2  # at once
+    ack_wait_s: Positive = 30.0  # how long a run that died keeps its messages from the next
+    freshness_s: Positive = 600.0  # events older than this and not yet rows fail the check
+    keep_runs_days: Annotated[int, Meta(ge=1, le=3650)] = 14  # runs, their events and logs
+    keep_ticks_days: Annotated[int, Meta(ge=1, le=3650)] = 3
+
+
+class DatasetConfig(Table, frozen=True, kw_only=True):
+    """`[dataset]`: which pairs become training data, and how they are divided.  An empty list
+    lets everything through; lengths are characters."""
+
+    dir: str = ""  # empty: STATE/datasets
+    context: Literal["pair", "conversation"] = "pair"  # what stands before the response
+    finish_reasons: tuple[str, ...] = ("stop",)
+    tool_calls: bool = False  # pairs whose response has tool calls, too
+    min_prompt_chars: Annotated[int, Meta(ge=0)] = 1
+    max_prompt_chars: Annotated[int, Meta(ge=1)] = 100_000
+    min_response_chars: Annotated[int, Meta(ge=0)] = 1
+    max_response_chars: Annotated[int, Meta(ge=1)] = 100_000
+    languages: tuple[Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")], ...] = ()  # ISO 639
+    projects: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    min_rating: Annotated[int, Meta(ge=-5, le=5)] = 0  # of those that were rated
+    rated_only: bool = False
+    near_duplicates: Annotated[float, Meta(gt=0, le=1)] = (
+        0.9  # Jaccard similarity of word shingles from which on two pairs are one; 1: only the same
+    )
+    validation_share: Annotated[float, Meta(ge=0, lt=1)] = 0.1
 
 
 class LogConfig(Table, frozen=True, kw_only=True):
@@ -215,4 +257,6 @@ class Config(Table, frozen=True, kw_only=True):
     consumer: ConsumerConfig = ConsumerConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     retention: RetentionConfig = RetentionConfig()
+    dagster: DagsterConfig = DagsterConfig()
+    dataset: DatasetConfig = DatasetConfig()
     log: LogConfig = LogConfig()

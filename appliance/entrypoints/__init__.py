@@ -7,4 +7,6 @@ ROLES: Mapping[str, str] = {
     "gateway": "appliance.entrypoints.gateway:run",
     "inference": "appliance.entrypoints.inference:run",
     "consumer": "appliance.entrypoints.consumer:run",
+    "dagster": "appliance.pipelines.server:run",
+    "dagster-code": "appliance.pipelines.code:run",
 }

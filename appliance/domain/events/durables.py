@@ -1,11 +1,12 @@
 """DURABLES: who consumes which subject, and into which tables (DESIGN.md 6).
 
-One durable pull consumer a subject.  The consumer role, `appliance trace`, `replay`, `forget` and
-the retention of tables read this table.
+One durable pull consumer a subject and driver: the consumer role's are in the table, `of_dagster`
+names Dagster's.  Each driver gets every event, and either alone makes all rows.  The consumer role,
+the pipelines, `appliance trace`, `replay`, `forget` and the retention of tables read this table.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.compose import COMPOSE
@@ -39,3 +40,8 @@ DURABLES: Mapping[str, Durable] = {
         Durable("tool_call", TOOL_CALL, ("tool_calls", "tool_results")),
     )
 }
+
+
+def of_dagster(durable: Durable) -> Durable:
+    """The same subject and tables, as Dagster's runs consume them."""
+    return replace(durable, name=f"dagster_{durable.name}")

@@ -23,6 +23,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "compose_events": ("compose_events",),
     "flow_lineage": ("flow_lineage",),
     "tool_calls": ("tool_calls", "tool_results"),
+    "feedback": ("feedback",),
+    "pipeline_runs": ("pipeline_runs",),
     "dead_letters": ("dead_letters",),
 }
 CONTENTS = "message_contents"
