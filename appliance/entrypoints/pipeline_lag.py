@@ -1,5 +1,5 @@
-"""How far the consumers are behind, as a gateway sees it: the alarm must not depend on a consumer
-being alive.  Reads only."""
+"""How far the rows are behind the events, as a gateway sees it: the alarm must not depend on a
+consumer or on Dagster being alive.  Reads only."""
 
 import asyncio
 import logging
@@ -52,6 +52,6 @@ class PipelineLag:
             await self._watch.look(client)
 
     async def check(self) -> None:
-        """For `/ready`: raises PartUnavailable while a consumer is too far behind."""
+        """For `/ready`: raises PartUnavailable while both drivers are too far behind."""
         if self._alarm.raised:
             raise PartUnavailable("; ".join(self._alarm.raised.values()), part="consumer")

@@ -1,5 +1,5 @@
-"""How far the consumers are behind: read every few seconds, shown in metrics, and an alarm before
-the stream drops what nobody has written yet.
+"""How far the rows are behind the events: read every few seconds, shown in metrics, and an alarm
+before the stream drops what neither driver has written yet.
 """
 
 import asyncio

@@ -25,6 +25,7 @@ HEARTBEAT_S = 5.0
 # what is resolved by reference), whatever waits in the stream.
 REQUEST_BYTES = 8 * 1024 * 1024
 LARGE_REQUEST_S = 2.0
+SILENCE_S = 3.0  # of a server that was asked for what it has
 
 
 class PullLost(Exception):
@@ -32,13 +33,15 @@ class PullLost(Exception):
 
 
 class Pulled:
-    """A delivery and where its ack goes."""
+    """A delivery and where its ack goes.  `handed` is its place among all that the durable handed
+    out, to whomever, from 1."""
 
-    __slots__ = ("delivery", "reply")
+    __slots__ = ("delivery", "handed", "reply")
 
-    def __init__(self, delivery: Delivery, reply: str) -> None:
+    def __init__(self, delivery: Delivery, reply: str, handed: int) -> None:
         self.delivery = delivery
         self.reply = reply
+        self.handed = handed
 
 
 class Pull:
@@ -102,6 +105,26 @@ class Pull:
                 raise PullLost("no answer to a request")
             await self._wait(left, 1)
         return self._take(1, stop)
+
+    async def ask(self, most: int) -> None:
+        """Ask for up to `most` messages (REQUEST_BYTES at most) of those that wait now; `answered`
+        has them, and only then ask again.  Not to be mixed with `batch`."""
+        self._large = False
+        await self._ask({"batch": most, "max_bytes": REQUEST_BYTES, "no_wait": True}, most)
+
+    async def answered(self) -> list[Pulled]:
+        """What `ask` brought, once that is all; [] when nothing waits, and when the next is
+        `large`.  Raises PullLost."""
+        while self._requested > 0 and not self._lost:
+            heard_at = self._heard_at
+            await self._wait(SILENCE_S, self._batch + 1)
+            if self._requested > 0 and self._heard_at == heard_at and not self._lost:
+                raise PullLost("no answer to a request")
+        if self._lost:
+            raise PullLost(self._lost)
+        taken = list(self._ready)
+        self._ready.clear()
+        return taken
 
     def waiting(self) -> list[Pulled]:
         """What arrived and was not taken yet."""
@@ -191,19 +214,19 @@ class Pull:
         if status == "100" or "Batch Completed" in described:
             return
         self._requested = 0
-        # These two end a request; everything else ends the consumer.
+        # These end a request; everything else ends the consumer.
         if "MaxBytes" in described:
             self._large = self._untouched
-        elif status != "408":
+        elif status not in ("404", "408"):  # nothing waits, and time is up
             self._lost = described or f"status {status or 'missing'}"
         self._arrived.set()
 
 
 def _pulled(message: Msg) -> Pulled:
-    """`$JS.ACK.<stream>.<durable>.<deliveries>.<sequence>…`, with `<domain>.<account>` before the
-    stream in its longer form."""
+    """`$JS.ACK.<stream>.<durable>.<deliveries>.<sequence>.<handed>…`, with `<domain>.<account>`
+    before the stream in its longer form."""
     tokens = message.reply.split(".")
-    stream, _, deliveries, sequence = tokens[4:8] if len(tokens) > 9 else tokens[2:6]
+    stream, _, deliveries, sequence, handed = tokens[4:9] if len(tokens) > 9 else tokens[2:7]
     headers = message.headers or {}
     delivery = Delivery(
         stream=stream,
@@ -213,4 +236,4 @@ def _pulled(message: Msg) -> Pulled:
         event_id=headers.get("Nats-Msg-Id", ""),
         data=message.data,
     )
-    return Pulled(delivery, message.reply)
+    return Pulled(delivery, message.reply, int(handed))

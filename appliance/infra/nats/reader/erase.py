@@ -20,8 +20,9 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from appliance.domain.events.durables import PIPELINE
+from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.identity import began_s
-from appliance.infra.mentions import Mentions
+from appliance.infra.mentions import Mentions, rated_in
 from appliance.infra.nats.objects import Payloads, ReferenceMessage, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of
 from appliance.infra.nats.streams import BUCKET, PAYLOADS, TELEMETRY
@@ -106,7 +107,10 @@ class Eraser:
     def _note(self, stored: Stored) -> bool:
         """Is it one of his?  Then keep in mind what it refers to."""
         trace_id = stored.event_id.partition(":")[0]
-        if trace_id not in self._traces and not self._concerns(stored.data):
+        his = trace_id in self._traces or self._concerns(stored.data)
+        if not his and stored.subject == FEEDBACK:  # also on one that no other id leads to
+            his = rated_in(stored.data) in self._traces
+        if not his:
             return False
         if trace_id:
             self._traces.add(trace_id)

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import PartUnavailable
-from appliance.domain.events.durables import DURABLES, PIPELINE
+from appliance.domain.events.durables import DURABLES, PIPELINE, of_dagster
 from appliance.infra.nats.objects import PayloadGone, Payloads, Reference, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, in_words, state_of, visit
 
@@ -87,13 +87,13 @@ class Lookup:
         self._client = client
 
     async def ack_floors(self) -> dict[str, int]:
-        """By durable name, up to which sequence all of its subject is acked; one that is not there
-        is left out."""
+        """By durable name, of either driver, up to which sequence all of its subject is acked; one
+        that is not there is left out."""
         js = self._client.jetstream(timeout=API_TIMEOUT_S)
         floors: dict[str, int] = {}
         if (state := await state_of(self._client, PIPELINE)) is None:
             return floors
-        for durable in DURABLES.values():
+        for durable in (each for d in DURABLES.values() for each in (d, of_dagster(d))):
             with suppress(nats.js.errors.NotFoundError):
                 info = await js.consumer_info(durable.stream, durable.name)
                 floor = info.ack_floor.stream_seq if info.ack_floor is not None else 0

@@ -87,7 +87,7 @@ async def state_of(client: Client, stream: str) -> State | None:
         state = (await request(js, f"STREAM.INFO.{stream}", {}))["state"]
     except nats.js.errors.NotFoundError:
         return None
-    first_at = _unix(state["first_ts"]) if state["messages"] else None
+    first_at = unix_s(state["first_ts"]) if state["messages"] else None
     return State(state["first_seq"], state["last_seq"], first_at)
 
 
@@ -208,13 +208,14 @@ def _stored(data: bytes, headers: dict[str, str]) -> Stored:
     return Stored(
         sequence=int(headers["Nats-Sequence"]),
         subject=headers["Nats-Subject"],
-        at=_unix(headers["Nats-Time-Stamp"]),
+        at=unix_s(headers["Nats-Time-Stamp"]),
         event_id=headers.get("Nats-Msg-Id", ""),
         data=data,
     )
 
 
-def _unix(rfc3339: str) -> float:
+def unix_s(rfc3339: str) -> float:
+    """A moment as NATS says it, in Unix seconds."""
     return datetime.fromisoformat(rfc3339).timestamp()
 
 

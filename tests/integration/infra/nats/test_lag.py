@@ -8,13 +8,14 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.compose import COMPOSE
-from appliance.domain.events.durables import DURABLES
+from appliance.domain.events.durables import DURABLES, Durable, of_dagster
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.lag import Lag, read_lag
 from appliance.infra.nats.streams import ensure_streams
 from tests.fixtures_nats import NatsServer
 
 DURABLE = DURABLES[PERSIST]
+DAGSTER = of_dagster(DURABLE)
 
 
 @pytest.fixture
@@ -29,13 +30,13 @@ async def _publish(client: Client, count: int, subject: str = PERSIST) -> None:
         await client.jetstream().publish(subject, b"{}")
 
 
-async def _deliver(client: Client, count: int, *, acked: int) -> None:
+async def _deliver(client: Client, count: int, *, acked: int, durable: Durable = DURABLE) -> None:
     """Create the durable, fetch `count` messages, ack the first `acked`."""
     config = ConsumerConfig(
-        durable_name=DURABLE.name, filter_subject=PERSIST, ack_policy=AckPolicy.EXPLICIT
+        durable_name=durable.name, filter_subject=PERSIST, ack_policy=AckPolicy.EXPLICIT
     )
-    await client.jetstream().add_consumer(DURABLE.stream, config)
-    pull = await client.jetstream().pull_subscribe_bind(DURABLE.name, DURABLE.stream)
+    await client.jetstream().add_consumer(durable.stream, config)
+    pull = await client.jetstream().pull_subscribe_bind(durable.name, durable.stream)
     for message in (await pull.fetch(count) if count else [])[:acked]:
         await message.ack_sync()
 
@@ -79,6 +80,34 @@ async def test_nothing_that_waits_is_no_age(client: Client) -> None:
 async def test_without_its_durable_everything_waits(client: Client) -> None:
     await _publish(client, 3)
     await _publish(client, 5, COMPOSE)
+    lag = await _lag(client, later_s=100)
+    assert (lag.pending, lag.unacked) == (3, 0)
+    assert lag.oldest_age_s >= 100
+
+
+async def test_with_dagster_alone_nothing_waits_that_it_has_done(client: Client) -> None:
+    await _publish(client, 5)
+    await _deliver(client, 5, acked=5, durable=DAGSTER)
+    lag = await _lag(client, later_s=100)
+    assert (lag.durable, lag.pending, lag.unacked, lag.oldest_age_s) == ("chat_persist", 0, 0, 0.0)
+
+
+@pytest.mark.parametrize("ahead", [DURABLE, DAGSTER])
+async def test_the_driver_that_is_further_counts(client: Client, ahead: Durable) -> None:
+    behind = DAGSTER if ahead is DURABLE else DURABLE
+    await _publish(client, 10)
+    await _deliver(client, 3, acked=1, durable=behind)
+    await _deliver(client, 8, acked=6, durable=ahead)
+    lag = await _lag(client, later_s=100)
+    assert (lag.durable, lag.pending, lag.unacked) == ("chat_persist", 2, 2)
+    assert lag.oldest_age_s >= 100
+
+
+async def test_with_both_away_what_neither_did_waits(client: Client) -> None:
+    await _publish(client, 4)
+    await _deliver(client, 4, acked=4)
+    await _deliver(client, 2, acked=2, durable=DAGSTER)
+    await _publish(client, 3)
     lag = await _lag(client, later_s=100)
     assert (lag.pending, lag.unacked) == (3, 0)
     assert lag.oldest_age_s >= 100
