@@ -29,6 +29,7 @@ from appliance.domain.embeddings.service import EmbeddingService
 from appliance.domain.errors import ConfigError, PartUnavailable
 from appliance.domain.events.ports import ExchangeSink
 from appliance.domain.events.privacy import Withholding
+from appliance.domain.feedback.service import FeedbackService
 from appliance.domain.identity import Identity, TraceIds, identify
 from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.prober import Prober
@@ -129,6 +130,13 @@ def create(
         chat=chat,
         counts=TokenCounts(routing.router, backends, adapters.fetcher, seal),
         embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
+        feedback=FeedbackService(
+            sinks,
+            wall=_CLOCK.wall,
+            host=socket.gethostname(),
+            store=config.privacy.store,
+            unkept=_unkept(config.spool, adapters.spool),
+        ),
         names=routing.router.names,
         ready=Readiness(
             list(backends),

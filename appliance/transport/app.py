@@ -11,6 +11,7 @@ from appliance.domain.access.origin import OriginGuard
 from appliance.domain.chat.counting import TokenCounts
 from appliance.domain.chat.service import ChatService
 from appliance.domain.embeddings.record import RecordedEmbeddings
+from appliance.domain.feedback.service import FeedbackService
 from appliance.domain.identity import Identity
 from appliance.presentation.surface import Surface
 from appliance.transport import errors
@@ -18,6 +19,7 @@ from appliance.transport.chat import ChatResource
 from appliance.transport.counting import CountResource
 from appliance.transport.disconnect import DisconnectMiddleware
 from appliance.transport.embeddings import EmbeddingsResource
+from appliance.transport.feedback import FeedbackResource
 from appliance.transport.health import (
     HealthResource,
     MetricsResource,
@@ -45,6 +47,7 @@ class Services:
     chat: ChatService
     counts: TokenCounts
     embeddings: RecordedEmbeddings
+    feedback: FeedbackService
     names: Names
     ready: Report
     metrics: Callable[[], bytes]
@@ -90,6 +93,7 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
             counting = CountResource(surface.counter, services.counts, http.max_body_bytes)
             app.add_route(surface.counter.route, counting)
     app.add_route("/v1/embeddings", EmbeddingsResource(services.embeddings, http.max_body_bytes))
+    app.add_route("/v1/feedback", FeedbackResource(services.feedback, http.max_body_bytes))
     app.add_route("/v1/models", ModelsResource(services.names, shapes, http.started))
     app.add_route("/v1/models/{model:path}", ModelResource(services.names, shapes, http.started))
     for path in ("/healthz", "/health"):

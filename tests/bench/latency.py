@@ -18,7 +18,14 @@ import psycopg
 import uvloop
 
 from appliance.config.schema import SpoolConfig
-from appliance.domain.events.exchange import Embedding, Exchange, Hit, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Embedding,
+    Exchange,
+    Feedback,
+    Hit,
+    Retrieval,
+    Returned,
+)
 from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.migrate import migrate
 from appliance.infra.spool.spool import Spool
@@ -36,11 +43,13 @@ LAST = (
     "retrieve_events",
     "compose_events",
     "tool_calls",
+    "feedback",
 )
 
 
 def everything(number: int) -> Exchange:
-    """2 KB, with knowledge, a tool's result and a call: an event of every subject."""
+    """2 KB, with knowledge, a tool's result, a call and feedback on itself: an event of every
+    subject."""
     call = {"id": f"c{number}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     made = Embedding("query", "all-minilm-l6-v2", ("how?",), 256, 3, 0.001, 0.005)
     return exchange(
@@ -50,6 +59,7 @@ def everything(number: int) -> Exchange:
         tool_calls=(call,),
         tool_results=(Returned(f"c{number - 1}", "f", "{}", "done"),),
         retrieval=Retrieval("default", (Hit("notes.md", 2, 0.75, 40),), embedding=made),
+        feedback=Feedback(f"{number:032x}", 1),
     )
 
 

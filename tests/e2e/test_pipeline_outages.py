@@ -192,6 +192,8 @@ def test_where_nothing_can_be_kept_and_must_be_every_surface_refuses(
             prompt = {"model": "scripted", "prompt": large}
             error_of(pipeline.post(prompt, "/v1/completions"), 503)
             error_of(pipeline.post({"input": large}, "/v1/embeddings"), 503)
+            rating = {"trace_id": kept[0], "rating": 1, "comment": large}
+            error_of(pipeline.post(rating, "/v1/feedback"), 503)
             pipeline.until(
                 lambda: (
                     pipeline.post(question("x" * 5000)).status_code == 503

@@ -162,6 +162,9 @@ def test_nothing_anybody_said_is_anywhere_and_names_where_they_are_promised(
 ) -> None:
     traces = ask_everything(pipeline, backend)
     assert len(set(traces)) == 10
+    given = {"trace_id": traces[0], "rating": -5, "comment": f"{SAID}comment"}
+    taken = httpx.post(f"{pipeline.gateway.url}/v1/feedback", json=given, headers=HEADERS)
+    assert (taken.status_code, taken.json()["stored"]) == (202, store == "metadata")
     kept = "chat_history UNION SELECT trace_id FROM embedding_events"
     wanted = set(traces) if store == "metadata" else set()
 
@@ -170,6 +173,7 @@ def test_nothing_anybody_said_is_anywhere_and_names_where_they_are_promised(
 
     pipeline.until(lambda: written() == wanted, lambda: written() ^ wanted)
     pipeline.until(lambda: pipeline.count("tool_calls") == (2 if wanted else 0))
+    pipeline.until(lambda: pipeline.count("feedback", "comment = ''") == (1 if wanted else 0))
     consumer = pipeline.consumer
     assert consumer is not None
     pipeline.until(lambda: not pipeline.ready(consumer.url), lambda: pipeline.ready(consumer.url))

@@ -17,7 +17,14 @@ from psycopg import sql
 
 from appliance.domain.events.delivery import Delivery, Written
 from appliance.domain.events.durables import DURABLES
-from appliance.domain.events.exchange import Embedding, Exchange, Hit, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Embedding,
+    Exchange,
+    Feedback,
+    Hit,
+    Retrieval,
+    Returned,
+)
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.objects import Payloads, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, visit
@@ -32,12 +39,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def recent(number: int, **changes: Any) -> Exchange:
-    """An exchange of this moment, with an event on every subject; its texts end in its number."""
+    """An exchange of this moment, with an event on every subject; its texts end in its number.  It
+    rates itself, so that every row has its trace id."""
     now = time.time()
+    trace_id = f"{int(now * 1000):012x}{number:020x}"
     name = f"call-{number}"
     made = exchange(
         number,
-        trace_id=f"{int(now * 1000):012x}{number:020x}",
+        trace_id=trace_id,
         occurred_at=now,
         tool_calls=(
             {"id": name, "type": "function", "function": {"name": "look", "arguments": "{}"}},
@@ -49,6 +58,7 @@ def recent(number: int, **changes: Any) -> Exchange:
             query=f"query {number}",
             embedding=Embedding("query", "minilm", (f"query {number}",)),
         ),
+        feedback=Feedback(trace_id, 1, f"comment {number}"),
     )
     return replace(made, **changes)
 

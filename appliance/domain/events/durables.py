@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.embedding import EMBEDDING
+from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.retrieve import RETRIEVE
 from appliance.domain.events.tool_call import TOOL_CALL
@@ -21,12 +22,16 @@ PIPELINE = "PIPELINE"
 @dataclass(frozen=True, slots=True)
 class Durable:
     """`name` is the consumer's on `stream`; every one of `tables` has `trace_id`,
-    `correlation_id`, `conversation_id`, `stream_sequence` and `created_at`."""
+    `correlation_id`, `conversation_id`, `stream_sequence` and `created_at`.
+
+    `own` is the column with the trace id of the exchange that the row's event is of.  In `feedback`
+    that is not `trace_id`, which names the exchange that is rated."""
 
     name: str
     subject: str
     tables: tuple[str, ...]
     stream: str = PIPELINE
+    own: str = "trace_id"
 
 
 DURABLES: Mapping[str, Durable] = {
@@ -38,6 +43,7 @@ DURABLES: Mapping[str, Durable] = {
         Durable("compose", COMPOSE, ("compose_events",)),
         Durable("flow_lineage", LINEAGE, ("flow_lineage",)),
         Durable("tool_call", TOOL_CALL, ("tool_calls", "tool_results")),
+        Durable("feedback", FEEDBACK, ("feedback",), own="feedback_trace_id"),
     )
 }
 

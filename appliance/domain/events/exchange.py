@@ -97,6 +97,16 @@ class Returned:
     is_error: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a caller says of an earlier answer: `rated_trace_id` names it, and may be anybody's or
+    nobody's; `rating` from -5 (bad) to 5 (good)."""
+
+    rated_trace_id: str
+    rating: int
+    comment: str = ""
+
+
 @dataclass(slots=True, kw_only=True)  # not frozen: with forty fields that costs 8 µs an exchange
 class Exchange:
     """Written once, by whoever ends the exchange.  One exchange, whole: finished, failed or
@@ -110,7 +120,7 @@ class Exchange:
     host: str
     status: Status
     http_status: int
-    operation: str = "chat"  # chat | text_completion | embeddings
+    operation: str = "chat"  # chat | text_completion | embeddings | feedback
     surface: str = "openai_chat"
     stream: bool = False
     route: str = "direct"
@@ -145,3 +155,4 @@ class Exchange:
     project: str = ""
     key_name: str = ""
     store: Store = "full"
+    feedback: Feedback | None = None  # of an exchange that rates another

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from appliance.domain.events.exchange import Attempt, Embedding, Exchange, Retrieval, Returned
+from appliance.domain.events.feedback import OPERATION as FEEDBACK
 
 LINEAGE = "pipeline.knowledge.flow.lineage"
 Node = dict[str, Any]
@@ -26,7 +27,9 @@ class FlowLineage:
 
     @staticmethod
     def payloads(exchange: Exchange) -> tuple[dict[str, Any], ...]:
-        """One payload for every exchange."""
+        """One payload for every exchange that is not feedback on another."""
+        if exchange.operation == FEEDBACK:
+            return ()
         return ({"nodes": _nodes(exchange)},)
 
 

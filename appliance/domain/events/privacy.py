@@ -37,7 +37,7 @@ def withheld(exchange: Exchange, store: Store) -> Exchange:
     """`exchange` as it may be kept under `store`; the same object for `full`."""
     if store == "full":
         return exchange
-    embedding = exchange.embedding
+    embedding, feedback = exchange.embedding, exchange.feedback
     return replace(
         exchange,
         store=store,
@@ -52,6 +52,7 @@ def withheld(exchange: Exchange, store: Store) -> Exchange:
         ),
         retrieval=_retrieval(exchange.retrieval) if exchange.retrieval is not None else None,
         embedding=replace(embedding, texts=_blank(embedding.texts)) if embedding else None,
+        feedback=replace(feedback, comment="") if feedback else None,
         error_message="",  # backends quote prompts in theirs
     )
 

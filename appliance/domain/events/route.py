@@ -3,6 +3,7 @@
 from typing import Any
 
 from appliance.domain.events.exchange import Exchange
+from appliance.domain.events.feedback import OPERATION as FEEDBACK
 
 ROUTE = "telemetry.knowledge.route"
 
@@ -14,7 +15,10 @@ class Route:
 
     @staticmethod
     def payloads(exchange: Exchange) -> tuple[dict[str, Any], ...]:
-        """One payload for every exchange, also for one that found no model."""
+        """One payload for every exchange, also for one that found no model; none for feedback,
+        which looked for none."""
+        if exchange.operation == FEEDBACK:
+            return ()
         return (
             {
                 "gen_ai.operation.name": exchange.operation,

@@ -12,6 +12,7 @@ from appliance.domain.events.chat import PERSIST, TELEMETRY, ChatPersist, ChatTe
 from appliance.domain.events.compose import COMPOSE, Compose
 from appliance.domain.events.envelope import Event, envelope, event_id
 from appliance.domain.events.exchange import Exchange
+from appliance.domain.events.feedback import FEEDBACK, FeedbackGiven
 from appliance.domain.events.lineage import LINEAGE, FlowLineage
 from appliance.domain.events.route import ROUTE, Route
 
@@ -34,6 +35,7 @@ TOPICS: Mapping[str, type[Topic]] = {
     COMPOSE: Compose,
     LINEAGE: FlowLineage,
     tool_call.TOOL_CALL: tool_call.ToolCall,
+    FEEDBACK: FeedbackGiven,
     TELEMETRY: ChatTelemetry,
     embedding.TELEMETRY: embedding.EmbeddingTelemetry,
     retrieve.TELEMETRY: retrieve.RetrieveTelemetry,

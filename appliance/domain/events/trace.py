@@ -12,6 +12,7 @@ from typing import Any
 from appliance.domain.events import chat, embedding, retrieve, tool_call
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.envelope import event_id
+from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.route import ROUTE
 from appliance.domain.events.topics import KEPT, TOPICS
@@ -94,14 +95,36 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracedRun:
+    """What `asset` of a run of Dagster did with a batch of `subject` that an event of the exchange
+    was in; the counts are the whole batch's.  `status`, `ended_at` and `materialised_at` are empty
+    where Dagster does not say, `url` where its pages are not served."""
+
+    run_id: str
+    job: str
+    asset: str
+    subject: str
+    began_at: str
+    status: str = ""
+    ended_at: str = ""
+    materialised_at: str = ""
+    events: int = 0
+    rows_written: int = 0
+    rows_already_there: int = 0
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
-    """One exchange: its events in the order of TOPICS, those that are missing included."""
+    """One exchange: its events in the order of TOPICS, those that are missing included; the `runs`
+    of Dagster it took part in, latest first, None while nobody could say."""
 
     trace_id: str
     correlation_id: str
     conversation_id: str
     occurred_at: str
     events: tuple[TracedEvent, ...]
+    runs: tuple[TracedRun, ...] | None = None
 
     def facts(self, *subjects: str) -> Mapping[str, Any]:
         """What the first event of one of `subjects` says; {} when there is none that speaks."""
@@ -147,9 +170,14 @@ class Traced:
         return min(found, default=None)
 
     @property
+    def rates(self) -> bool:
+        """It brought feedback on another exchange: then that is its one event."""
+        return any(e.event_id == event_id(self.trace_id, FEEDBACK) for e in self.events)
+
+    @property
     def complete(self) -> bool:
         """Every event it became is known; False while nobody can say which these are."""
-        known = bool(self.facts(LINEAGE))
+        known = self.rates or bool(self.facts(LINEAGE))
         return known and all(e.place != MISSING for e in self.events)
 
 

@@ -14,12 +14,16 @@ from appliance.infra.postgres.locks import hold_alone
 from appliance.infra.postgres.pool import Connection, PostgresPool
 from appliance.infra.postgres.writers.forgotten import digest
 
-TABLES = tuple(table for durable in DURABLES.values() for table in durable.tables)
+# Each with the column that says which exchange a row is of.
+_OWN: Mapping[str, str] = {
+    table: durable.own for durable in DURABLES.values() for table in durable.tables
+}
+TABLES = tuple(_OWN)
 CONTENTS = "message_contents"
 LETTERS = "dead_letters"
 RESULTS = "results in tool_calls of others"
 # Two of the indices of chat_history are of the rows with a `detail`, one an exchange.
-_UNDER = "SELECT trace_id FROM {table} WHERE trace_id = %(id)s OR correlation_id = %(id)s OR "
+_UNDER = "SELECT {own} FROM {table} WHERE {own} = %(id)s OR correlation_id = %(id)s OR "
 _UNDER += "conversation_id = %(id)s"
 _UNDER_IN = {
     "chat_history": (
@@ -28,7 +32,11 @@ _UNDER_IN = {
         " OR (detail IS NOT NULL AND conversation_id = %(id)s)"
     ),
 }
-_TRACES = " UNION ".join(_UNDER_IN.get(table, _UNDER.format(table=table)) for table in TABLES)
+_TRACES = " UNION ".join(
+    _UNDER_IN.get(table, _UNDER.format(table=table, own=own)) for table, own in _OWN.items()
+)
+# What was said of an exchange goes with it; the request that brought it is one of its own.
+_FEEDBACK = "SELECT feedback_trace_id FROM feedback WHERE trace_id = ANY(%s)"
 _BAR = "INSERT INTO forgotten (digest) SELECT unnest(%s::bytea[])"
 _BAR += " ON CONFLICT (digest) DO UPDATE SET forgotten_at = excluded.forgotten_at"
 _BAR += " RETURNING extract(epoch FROM forgotten_at)::float8"
@@ -74,7 +82,7 @@ async def look(pool: PostgresPool, identifier: str) -> Forgotten:
         traces = await _traces(connection, identifier)
         rows = {}
         for table in TABLES:
-            rows[table] = await _count(connection, f"{table} WHERE trace_id = ANY(%s)", traces)
+            rows[table] = await _count(connection, f"{table} WHERE {_OWN[table]} = ANY(%s)", traces)
         rows[RESULTS] = await _count(connection, _RESULTS_OF, traces)
         rows[LETTERS] = len(await _letters(connection, identifier, traces))
     return Forgotten(frozenset(traces), rows)
@@ -107,7 +115,7 @@ async def _remove(connection: Connection, traces: list[str]) -> dict[str, int]:
     rows[CONTENTS] = orphans.rowcount
     for table in TABLES:
         if table != "chat_history":
-            statement = f"DELETE FROM {table} WHERE trace_id = ANY(%s)"
+            statement = f"DELETE FROM {table} WHERE {_OWN[table]} = ANY(%s)"
             rows[table] = (await connection.execute(statement.encode(), (traces,))).rowcount
     rows[RESULTS] = (await connection.execute(_RESULTS, (traces,))).rowcount
     return rows
@@ -115,7 +123,9 @@ async def _remove(connection: Connection, traces: list[str]) -> dict[str, int]:
 
 async def _traces(connection: Connection, identifier: str) -> set[str]:
     found = await connection.execute(_TRACES.encode(), {"id": identifier})
-    return {row[0] for row in await found.fetchall()}
+    traces = {row[0] for row in await found.fetchall()}
+    rating = await connection.execute(_FEEDBACK, (sorted({identifier, *traces}),))
+    return traces | {row[0] for row in await rating.fetchall()}
 
 
 async def _letters(connection: Connection, identifier: str, traces: set[str]) -> list[int]:
@@ -142,7 +152,8 @@ async def _payload(connection: Connection, letter: int) -> bytes:
 
 async def _sequences(connection: Connection, traces: set[str]) -> list[int]:
     selects = (
-        f"SELECT stream_sequence FROM {table} WHERE trace_id = ANY(%(traces)s)" for table in TABLES
+        f"SELECT stream_sequence FROM {table} WHERE {own} = ANY(%(traces)s)"
+        for table, own in _OWN.items()
     )
     found = await connection.execute(" UNION ".join(selects).encode(), {"traces": sorted(traces)})
     return sorted(row[0] for row in await found.fetchall())

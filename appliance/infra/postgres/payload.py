@@ -30,6 +30,12 @@ class Envelope(msgspec.Struct, kw_only=True):
         """Those under which somebody may ask to forget it."""
         return self.trace_id, self.correlation_id, self.conversation_id
 
+    @property
+    def about(self) -> str:
+        """The trace id of another exchange that it speaks of: once that is forgotten, so is this,
+        whenever it was said.  "" for most."""
+        return ""
+
 
 def storable(data: bytes) -> bytes:
     """`data`, the JSON of an event, without NUL in any text.  Raises msgspec.DecodeError."""

@@ -146,6 +146,7 @@ class ChatRows:
                 event.finish_reason,
                 json_text(event.tool_calls) if event.tool_calls else None,
                 event.project,
+                event.key_name,
                 event.duration_s,
                 event.time_to_first_token_s,
                 json_text(event.retrieval) if event.retrieval is not None else None,

@@ -4,6 +4,7 @@ anything."""
 import asyncio
 import os
 import pty
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,8 @@ def _of_alice(number: int, **changes: object) -> Exchange:
         error_message=f"quoted {SECRET}",
     )
     assert made.retrieval is not None
+    assert made.feedback is not None
+    made.feedback = replace(made.feedback, comment=f"{SECRET}, of course")
     for name, value in changes.items():
         setattr(made, name, value)
     return made
@@ -111,7 +114,7 @@ async def test_a_conversation_is_gone_everywhere_and_the_others_lost_nothing(
         "results in tool_calls of others 1",
         "dead_letters 2",
         "TELEMETRY: 15 messages",
-        "payloads in the object store: 7 objects",
+        "payloads in the object store: 8 objects",
         "set aside in the spool: 1 record",
     ):
         assert part in said, done.stdout
@@ -186,7 +189,7 @@ async def test_an_id_of_a_caller_that_looks_like_a_trace_id_of_the_future_is_fou
 ) -> None:
     caller = "f47ac10b58cc4372a5670e02b2c3d479"
     await kept.publish([_of_alice(1, correlation_id=caller)])
-    assert "PIPELINE: 7 messages" in appliance("forget", caller, "--yes").stdout
+    assert "PIPELINE: 8 messages" in appliance("forget", caller, "--yes").stdout
     await kept.gone_from_files(SECRET)
 
 

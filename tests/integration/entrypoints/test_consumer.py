@@ -10,7 +10,15 @@ import pytest
 
 from appliance.config.schema import SpoolConfig
 from appliance.domain.events.durables import DURABLES
-from appliance.domain.events.exchange import Attempt, Cut, Embedding, Hit, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Attempt,
+    Cut,
+    Embedding,
+    Feedback,
+    Hit,
+    Retrieval,
+    Returned,
+)
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.migrate import migrate
@@ -61,7 +69,7 @@ async def test_exchanges_become_rows_and_a_termination_is_clean(
     assert row[4]["hits"][0]["document"] == "notes.md"
 
 
-async def test_all_six_subjects_end_as_rows(
+async def test_all_seven_subjects_end_as_rows(
     tmp_path: Path, nats_server: NatsServer, dsn: str
 ) -> None:
     made = Embedding("query", "minilm", ("question",), 256, 3, 0.01, 0.01)
@@ -82,6 +90,7 @@ async def test_all_six_subjects_end_as_rows(
             tool_calls=(call,),
             tool_results=returned,
             attempts=(Attempt("local", "qwen3-8b-q4", "ok", 0.1, 0.4),),
+            feedback=Feedback(f"{number:032x}", 1),  # on itself: one id in every table
         )
         for number in range(30)
     ]

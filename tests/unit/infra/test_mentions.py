@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.infra.mentions import Mentions, ids_of
+from appliance.infra.mentions import Mentions, ids_of, rated_in
 
 _EVENT = b'{"event_id":"t:x","trace_id":"t","correlation_id":"c","conversation_id":"v","n":1}'
 
@@ -43,3 +43,22 @@ def test_what_was_asked_after_it_was_forgotten_is_not_meant() -> None:
         assert Mentions("t", until=1795271221.5)(data)
         assert not Mentions("t", until=1795271221.4)(data)
     assert Mentions("t", until=1.0)(b'{"trace_id":"t","occurred_at":"some day"}')
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"trace_id":"f","correlation_id":"c","rated_trace_id":"t"}',  # an event
+        b'{"trace_id":"f","correlation_id":"c","feedback":{"rated_trace_id":"t","rating":1}}',
+    ],
+)
+def test_feedback_belongs_to_what_it_rates_too(data: bytes) -> None:
+    assert Mentions("t")(data)
+    assert Mentions("f")(data)
+    assert ids_of(data) == {"f", "c", "t"}
+    assert rated_in(data) == "t"
+
+
+@pytest.mark.parametrize("data", [_EVENT, b'{"trace_id":"t","feedback":null}', b"", b"[1]"])
+def test_what_rates_nothing_says_so(data: bytes) -> None:
+    assert rated_in(data) == ""

@@ -1,11 +1,11 @@
--- What callers said of an answer.  The newest of an exchange and key counts; `trace_id` and the ids
--- after it are those of the exchange that is rated, as far as the caller told them.
+-- What callers said of an answer.  The newest of an exchange and key counts.  Whoever knows the id
+-- of an exchange may rate it: `key_name` beside that of its pair tells who did.
 CREATE TABLE feedback (
     event_id text PRIMARY KEY,
     trace_id text NOT NULL,                    -- of the exchange that is rated
+    feedback_trace_id text NOT NULL,           -- of the request that brought it, as the next two
     correlation_id text NOT NULL,
     conversation_id text NOT NULL,
-    feedback_trace_id text NOT NULL,           -- of the request that brought it
     rating integer NOT NULL,                   -- -5 (bad) to 5 (good)
     comment text NOT NULL,                     -- empty under [privacy] metadata
     project text NOT NULL,
@@ -15,12 +15,14 @@ CREATE TABLE feedback (
 );
 
 CREATE INDEX feedback_trace ON feedback (trace_id);
+CREATE INDEX feedback_request ON feedback (feedback_trace_id);
+CREATE INDEX feedback_correlation ON feedback (correlation_id);
 CREATE INDEX feedback_created ON feedback USING brin (created_at);
 
 ALTER TABLE chat_pairs ADD COLUMN key_name text NOT NULL DEFAULT '';
 
--- Pairs that wait for their vector.
-CREATE INDEX chat_pairs_not_embedded ON chat_pairs (stream_sequence) WHERE embedding IS NULL;
+-- Pairs that wait for their vector.  One without a text gets none: its `embedding_model` is empty.
+CREATE INDEX chat_pairs_waiting ON chat_pairs (stream_sequence) WHERE embedding_model IS NULL;
 
 -- Which stretch of a subject a Dagster run handled: `sequences` of PIPELINE are contiguous within
 -- the subject, so that whoever knows the sequence of an event finds its runs.
@@ -30,19 +32,25 @@ CREATE TABLE pipeline_runs (
     job text NOT NULL,
     subject text NOT NULL,
     sequences int8multirange NOT NULL,
+    oldest timestamptz NOT NULL,               -- its events occurred between these: a stream made
+    newest timestamptz NOT NULL,               -- anew counts from 1 again; infinite: not told
     events bigint NOT NULL,
     inserted bigint NOT NULL,                  -- rows that were not there before
     offered bigint NOT NULL,                   -- rows that its events are
     began_at timestamptz NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(), -- when it was last added to
-    PRIMARY KEY (run_id, asset)
+    PRIMARY KEY (run_id, asset, subject)
 );
 
 CREATE INDEX pipeline_runs_sequences ON pipeline_runs USING gist (sequences);
 CREATE INDEX pipeline_runs_created ON pipeline_runs USING brin (created_at);
 
--- All events of an exchange, one row each, as they are now: what comes late, is forgotten or has
--- outlived its retention shows at once.  `embedding` is that of the pair.
+-- The newest exchanges, and those since a time: one entry an exchange.
+CREATE INDEX chat_history_newest ON chat_history (created_at) WHERE detail IS NOT NULL;
+
+-- All events of a chat, one row each, as they are now: what comes late, is forgotten or has outlived
+-- its retention shows at once.  `embedding` is that of the pair.  Whoever only embeds has no chat: of
+-- such an exchange embedding_events and flow_lineage are all there is.
 CREATE VIEW knowledge_events AS
 SELECT
     h.trace_id, h.correlation_id, h.conversation_id, h.status, h.created_at, h.stream_sequence,
@@ -64,6 +72,9 @@ SELECT
         'tool_call', coalesce((
             SELECT jsonb_agg(to_jsonb(t) - 'id_key' - 'call_key' ORDER BY t.event_id)
             FROM tool_calls t WHERE t.trace_id = h.trace_id), '[]'),
+        'tool_result', coalesce((
+            SELECT jsonb_agg(to_jsonb(t) - 'id_key' - 'call_key' ORDER BY t.event_id)
+            FROM tool_results t WHERE t.trace_id = h.trace_id), '[]'),
         'feedback', coalesce((
             SELECT jsonb_agg(to_jsonb(b) ORDER BY b.stream_sequence)
             FROM feedback b WHERE b.trace_id = h.trace_id), '[]')

@@ -99,7 +99,7 @@ class EventWriter(ABC, Generic[E]):
 
 async def _not_forgotten(connection: Connection, events: Events[E]) -> Events[E]:
     """Those nobody asked to forget."""
-    ids = {name for _, event in events for name in event.ids}
+    ids = {name for _, event in events for name in (*event.ids, event.about) if name}
     forgotten = await Forgotten.among(connection, ids)
     if not forgotten:
         return events

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from appliance.domain.events.delivery import Delivery, Rejected
-from appliance.infra.mentions import ids_of
+from appliance.infra.mentions import ids_of, rated_in
 from appliance.infra.postgres.payload import Envelope, storable_text
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers.forgotten import Forgotten
@@ -41,7 +41,7 @@ def _is_gone(delivery: Delivery, forgotten: Forgotten) -> bool:
         covered = forgotten.covers(_envelope.decode(delivery.data))
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         return any(map(forgotten.names, _ids(delivery)))
-    return covered or forgotten.names(_trace_id(delivery))
+    return covered or any(map(forgotten.names, (_trace_id(delivery), rated_in(delivery.data))))
 
 
 def _ids(delivery: Delivery) -> set[str]:

@@ -41,6 +41,7 @@ PAIRS = Table(
         "finish_reason": "text",
         "tool_calls": "json_text",
         "project": "text",
+        "key_name": "text",
         "duration_s": "float8",
         "time_to_first_token_s": "float8",
         "retrieval": "json_text",

@@ -37,8 +37,10 @@ class Forgotten:
         return cls({names[bytes(found)]: at for found, at in await cursor.fetchall()})
 
     def covers(self, event: Envelope) -> bool:
-        """It was asked before one of its ids was forgotten.  A thread that goes on afterwards is
-        kept again: what was to be forgotten is what there was."""
+        """It was asked before one of its ids was forgotten, or is about what was.  A thread that
+        goes on afterwards is kept again: what was to be forgotten is what there was."""
+        if event.about and self.names(event.about):
+            return True
         at = max((self._moments[name] for name in event.ids if name in self._moments), default=None)
         return at is not None and datetime.fromisoformat(event.created_at) <= at
 

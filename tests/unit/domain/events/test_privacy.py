@@ -3,7 +3,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from appliance.domain.events.exchange import Embedding, Exchange, Hit, Returned
+from appliance.domain.events.exchange import Embedding, Exchange, Feedback, Hit, Returned
 from appliance.domain.events.privacy import Withholding, withheld
 from appliance.domain.events.topics import KEPT, events_of
 from tests.unit.domain.events.test_topics import LOOKED_UP, whole
@@ -38,6 +38,7 @@ def secret() -> Exchange:
             cut=tuple(replace(cut, document="SECRET.md") for cut in LOOKED_UP.cut),
             embedding=said,
         ),
+        feedback=Feedback("f" * 32, -5, "SECRET"),
     )
 
 
@@ -62,6 +63,7 @@ def test_metadata_keeps_counts_names_and_numbers() -> None:
     assert [hit.score for hit in kept.retrieval.hits] == [0.5]
     assert kept.embedding is not None
     assert len(kept.embedding.texts) == 2
+    assert kept.feedback == Feedback("f" * 32, -5)
     assert [e.subject for e in events_of(kept)] == [e.subject for e in events_of(made)]
 
 

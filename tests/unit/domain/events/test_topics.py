@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,15 @@ import pytest
 
 from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.envelope import rfc3339
-from appliance.domain.events.exchange import Cut, Embedding, Exchange, Hit, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Cut,
+    Embedding,
+    Exchange,
+    Feedback,
+    Hit,
+    Retrieval,
+    Returned,
+)
 from appliance.domain.events.topics import KEPT, TOPICS, events_of
 from tests.fakes.exchanges import exchange
 
@@ -37,14 +46,30 @@ LOOKED_UP = Retrieval(
 
 
 def whole(number: int = 1, **changes: Any) -> Exchange:
-    """An exchange with knowledge, a tool's result and a call: every subject has something."""
+    """An exchange with knowledge, a tool's result, a call and feedback: every subject has
+    something."""
     full: dict[str, Any] = {
         "retrieval": LOOKED_UP,
         "tool_calls": (CALL,),
         "tool_results": (Returned("call-0", "look", "{}", "it rains"),),
         "message_count": 4,
+        "feedback": Feedback("f" * 32, -2, "too long"),
     }
     return exchange(number, **(full | changes))
+
+
+def rates(given: Feedback, **changes: Any) -> Exchange:
+    """An exchange that brought feedback, as the service makes it."""
+    plain: dict[str, Any] = {
+        "operation": "feedback",
+        "http_status": 202,
+        "messages": (),
+        "answer": "",
+        "attempts": (),
+        "retrieval": None,
+        "feedback": given,
+    }
+    return exchange(1, **(plain | changes))
 
 
 def bodies(of: Exchange) -> Mapping[str, dict[str, Any]]:
@@ -65,6 +90,7 @@ def test_the_subjects_are_those_that_other_tools_rely_on() -> None:
         "pipeline.knowledge.compose",
         "pipeline.knowledge.flow.lineage",
         "pipeline.knowledge.tool_call",
+        "pipeline.knowledge.feedback",
         "telemetry.knowledge.chat",
         "telemetry.knowledge.embedding",
         "telemetry.knowledge.retrieve",
@@ -91,6 +117,34 @@ def test_an_embedding_has_no_chat_event() -> None:
         "telemetry.knowledge.embedding",
         "telemetry.knowledge.route",
     ]
+
+
+def test_feedback_has_its_own_event_and_no_other() -> None:
+    given = Feedback("f" * 32, -2, "too long")
+    one = rates(given, key_name="laptop", project="p")
+    assert bodies(one) == {
+        "pipeline.knowledge.feedback": {
+            "event_id": f"{one.trace_id}:pipeline.knowledge.feedback",
+            "trace_id": one.trace_id,
+            "correlation_id": "c-1",
+            "conversation_id": "conversation-1",
+            "occurred_at": rfc3339(one.occurred_at),
+            "schema": "knowledge.feedback/1",
+            "host": "desk",
+            "rated_trace_id": "f" * 32,
+            "rating": -2,
+            "comment": "too long",
+            "project": "p",
+            "key_name": "laptop",
+        }
+    }
+    assert list(events_of(replace(one, store="none"))) == []
+
+
+def test_a_record_of_a_gateway_that_knew_no_feedback_has_none() -> None:
+    record = msgspec.to_builtins(exchange(1))
+    del record["feedback"]
+    assert msgspec.convert(record, Exchange) == exchange(1)
 
 
 @pytest.mark.parametrize("made", [exchange(1), whole()], ids=["plain", "whole"])

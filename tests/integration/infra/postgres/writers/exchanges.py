@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from appliance.domain.events.exchange import Cut, Embedding, Exchange, Hit, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Cut,
+    Embedding,
+    Exchange,
+    Feedback,
+    Hit,
+    Retrieval,
+    Returned,
+)
 from tests.fakes.exchanges import exchange
 
 LOOKED_UP = Retrieval(
@@ -30,11 +38,12 @@ def call(identifier: str, name: str = "look", arguments: str = "{}") -> dict[str
 
 
 def whole(number: int = 1, **changes: Any) -> Exchange:
-    """With knowledge, a tool's result and a call."""
+    """With knowledge, a tool's result, a call, and feedback on itself."""
     full: dict[str, Any] = {
         "retrieval": LOOKED_UP,
         "tool_calls": (call(f"call-{number}"),),
         "tool_results": (Returned(f"call-{number - 1}", "look", "{}", "it rains"),),
         "message_count": 4,
+        "feedback": Feedback(f"{number:032x}", number % 6, f"comment {number}"),
     }
     return exchange(number, **(full | changes))

@@ -195,6 +195,7 @@ async def test_a_moment_nobody_can_read_back_is_no_event(pool: PostgresPool, mom
         ("pipeline.knowledge.retrieve", {"limit": 2**31}),
         ("pipeline.knowledge.compose", {"used_tokens": 2**63}),
         ("pipeline.knowledge.tool_call", {"call_index": 2**63, "kind": "call"}),
+        ("pipeline.knowledge.feedback", {"rating": 6}),
         ("pipeline.knowledge.flow.lineage", {"nodes": [{"id": "request"}]}),
     ],
 )
