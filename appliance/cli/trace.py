@@ -1,7 +1,8 @@
 """`appliance trace ID`: exchanges by their trace id or correlation id, with every event of them.
 
-PostgreSQL knows what the consumer wrote; what is on its way is in the stream, and before that in
-the spool.  Each event is where it is, not only the exchange.
+PostgreSQL knows what the consumer or Dagster wrote, and which runs of Dagster took part; what is on
+its way is in the stream, and before that in the spool.  Each event is where it is, not only the
+exchange.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from appliance.cli.tracing.find import Found, find
 from appliance.cli.tracing.page import page
 from appliance.cli.tracing.timeline import timeline, whereabouts
 from appliance.config.load import default_state
+from appliance.config.parts import read_parts
 from appliance.domain.errors import ConfigError, NotFound
 from appliance.domain.events.trace import Traced
 from appliance.infra.spool.folder import spool_directory
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise NotFound("an id is 1 to 256 printable characters")
     if arguments.html is not None:
         _check(arguments.html)
-    found = asyncio.run(find(config, spool, identifier))
+    found = asyncio.run(find(config, spool, identifier, _dagster(arguments)))
     if not found.exchanges:
         raise NotFound(_nothing(identifier, spool, found.unseen))
     if arguments.html is not None:
@@ -62,6 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
         for sentence in _notes(found):
             print(f"\n{sentence}")
     return 0
+
+
+def _dagster(arguments: argparse.Namespace) -> str:
+    """The base of Dagster's web server under `up`; "" where nobody says."""
+    try:
+        return read_parts(arguments.state or default_state()).dagster or ""
+    except ConfigError:
+        return ""
 
 
 def _nothing(identifier: str, spool: Path, unseen: Sequence[str]) -> str:

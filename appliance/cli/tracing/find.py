@@ -6,7 +6,7 @@ what was still on its way are looked for again at the end.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,9 +17,10 @@ import msgspec
 from appliance.cli.common import database
 from appliance.cli.tracing.gathered import MOST, MOST_IDS, Gathered
 from appliance.cli.tracing.plan import BEFORE_S, Enough, Plan, dated_s
+from appliance.cli.tracing.runs import find_runs
 from appliance.config.schema import Config
 from appliance.domain.errors import PartUnavailable
-from appliance.domain.events.durables import DURABLES
+from appliance.domain.events.durables import DURABLES, Durable, of_dagster
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.topics import events_of
 from appliance.domain.events.trace import (
@@ -40,6 +41,7 @@ from appliance.infra.nats.reader.lookup import Budget, Lookup, Search, open_look
 from appliance.infra.nats.reader.range import Stored
 from appliance.infra.nats.streams import TELEMETRY
 from appliance.infra.postgres.history import History, event_from
+from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.spool.lookup import Waiting, find_in_spool
 
 _AFTER_S = 30.0  # of a shipper that is not held up
@@ -56,19 +58,22 @@ class Found:
     unseen: list[str]
 
 
-async def find(config: Config, spool: Path, identifier: str) -> Found:
-    """Every exchange whose trace id or correlation id is `identifier`."""
+async def find(config: Config, spool: Path, identifier: str, dagster: str = "") -> Found:
+    """Every exchange whose trace id or correlation id is `identifier`; `dagster` is the base of
+    Dagster's web server, "" while there is none."""
     waiting = await asyncio.to_thread(find_in_spool, spool, identifier, MOST)
     async with database(config) as pool:
-        return await _Finder(config, History(pool), identifier).find(waiting)
+        return await _Finder(config, pool, identifier, dagster).find(waiting)
 
 
 class _Finder:
     """Of one command."""
 
-    def __init__(self, config: Config, history: History, identifier: str) -> None:
+    def __init__(self, config: Config, pool: PostgresPool, identifier: str, dagster: str) -> None:
         self._config = config
-        self._history = history
+        self._pool = pool
+        self._history = History(pool)
+        self._dagster = dagster
         self._identifier = identifier
         self._began_s = dated_s(identifier)
         self._found = Gathered(identifier)
@@ -89,6 +94,8 @@ class _Finder:
         self._spooled(waiting)
         forgotten = await self._rows_again() if rows else set()
         exchanges = [self._settled(traced, forgotten) for traced in self._found.exchanges()]
+        if self._rows and exchanges:
+            exchanges = await self._with_runs(exchanges)
         return Found(sorted(exchanges, key=_order), self._found.others, self._unseen)
 
     async def _rows_of_id(self) -> bool:
@@ -137,7 +144,7 @@ class _Finder:
         """Measures are shown where they are found quickly; they are no part of what is kept."""
         budget = Budget(messages=50_000, seconds=3.0)
         for traced in self._found.exchanges():
-            if budget.seconds <= 0 or set(traced.places) <= {SPOOL, POISONED}:
+            if budget.seconds <= 0 or traced.rates or set(traced.places) <= {SPOOL, POISONED}:
                 continue
             ended = _unix_s(traced.occurred_at) + _duration_s(traced)
             await self._measures(lookup, traced.trace_id, ended, ended + _AFTER_S, budget)
@@ -190,6 +197,16 @@ class _Finder:
                 self._found.add(replace(event, reason=reason))
         self._found.count(sorted(waiting.others))
 
+    async def _with_runs(self, exchanges: Sequence[Traced]) -> list[Traced]:
+        ids = [traced.trace_id for traced in exchanges]
+        try:
+            found = await find_runs(self._pool, self._config, ids, self._dagster)
+        except PartUnavailable as exc:
+            self._unseen.append(str(exc))
+            return list(exchanges)
+        self._unseen += found.unseen
+        return [replace(each, runs=found.of.get(each.trace_id, ())) for each in exchanges]
+
     def _settled(self, traced: Traced, forgotten: set[str]) -> Traced:
         """With the consumer of each event, and what it made of it."""
         gone = "forgotten on request" if traced.trace_id in forgotten else ""
@@ -202,12 +219,22 @@ class _Finder:
             return event
         event = replace(event, consumer=durable.name)
         if event.sequence is not None and self._floors is not None:
-            event = replace(event, acked=event.sequence <= self._floors.get(durable.name, 0))
+            driver, floor = _further(durable, self._floors)
+            event = replace(event, consumer=driver, acked=event.sequence <= floor)
         if event.place == STREAM and event.acked:
             event = replace(event, place=CONSUMED if self._rows else UNTOLD)
         if event.place in (CONSUMED, MISSING):
             event = replace(event, reason=event.reason or forgotten)
         return event
+
+
+def _further(durable: Durable, floors: Mapping[str, int]) -> tuple[str, int]:
+    """Who has come further with a subject, the consumer or Dagster, and how far: either is
+    enough."""
+    drivers = [durable.name, of_dagster(durable).name]
+    there = [name for name in drivers if name in floors] or drivers
+    driver = max(there, key=lambda name: floors.get(name, 0))
+    return driver, floors.get(driver, 0)
 
 
 def _event(data: bytes, stored: Stored, place: str, stream: str) -> TracedEvent | None:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from appliance.cli.tracing import runs
 from appliance.cli.tracing.events_table import HEAD, MOST_EVENTS, cells, remark
 from appliance.cli.tracing.svg import MOST_NODES, bars, graph
 from appliance.cli.tracing.timeline import end, hits_of, story, whereabouts
@@ -99,6 +100,7 @@ def _exchange(section: Element, traced: Traced) -> None:
     _found(section, traced)
     _tools(section, traced)
     _events(section, traced)
+    _runs(section, traced)
     _add(section, "h3", "Step by step")
     _add(section, "pre", "\n".join(story(traced)))
 
@@ -157,6 +159,17 @@ def _events(section: Element, traced: Traced) -> None:
     for event in listed:
         if said := remark(event):
             _add(section, "p", f"{event.subject}: {said}", "soft")
+
+
+def _runs(section: Element, traced: Traced) -> None:
+    _add(section, "h3", "Runs of Dagster")
+    found = traced.runs or ()
+    if not found:
+        _add(section, "p", runs.nothing(traced), "soft")
+        return
+    _table(section, runs.HEAD, [runs.cells(run) for run in found])
+    for url in dict.fromkeys(run.url for run in found if run.url):
+        SubElement(SubElement(section, "p"), "a", {"href": url}).text = url
 
 
 def _table(section: Element, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from appliance.cli.tracing.gathered import Gathered
 from appliance.domain.events.chat import PERSIST
-from appliance.domain.events.durables import DURABLES, PIPELINE
+from appliance.domain.events.durables import DURABLES, PIPELINE, of_dagster
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.identity import began_s
 from appliance.infra.nats.reader.lookup import Search
@@ -86,7 +86,9 @@ class Plan:
 
     def _unconsumed(self, subject: str) -> int:
         """From which sequence on its events may be without a row for no other reason than time."""
-        return 1 + self._floors.get(DURABLES[subject].name, 0) if self._rows else 1
+        durable = DURABLES[subject]
+        either = (self._floors.get(each.name, 0) for each in (durable, of_dagster(durable)))
+        return 1 + max(either) if self._rows else 1
 
 
 def dated_s(identifier: str) -> float | None:

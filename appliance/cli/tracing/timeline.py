@@ -9,9 +9,11 @@ from appliance.cli.common import counted
 from appliance.cli.terminal import WIDTH, clipped, flat, plain, wrapped
 from appliance.cli.tracing.events_table import table
 from appliance.cli.tracing.lineage import lineage
+from appliance.cli.tracing.runs import lines
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.embedding import TELEMETRY as EMBEDDING_TELEMETRY
+from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.retrieve import RETRIEVE
 from appliance.domain.events.trace import Traced, number
 
@@ -32,6 +34,8 @@ def timeline(traced: Traced) -> Iterator[str]:
     yield from story(traced)
     yield "events"
     yield from (f"  {line}" for line in table(traced.events))
+    yield "runs"
+    yield from (f"  {line}" for line in lines(traced))
     if nodes := traced.nodes:
         yield "lineage"
         yield from (f"  {line}" for line in lineage(nodes))
@@ -50,6 +54,7 @@ def story(traced: Traced) -> Iterator[str]:
     told = chat or traced.facts(EMBEDDING, EMBEDDING_TELEMETRY)
     if not told:
         yield from _line(0.0, "request", traced.occurred_at)
+        yield from _feedback(traced)
         return
     yield from _line(0.0, "request", _request(traced, told))
     if prompt := _text(told, "prompt"):
@@ -69,6 +74,7 @@ def story(traced: Traced) -> Iterator[str]:
     yield from _line(number(told.get("duration_s")), "end", end(told))
     if answer := _text(told, "answer"):
         yield from _line(None, "answer", _quoted(answer))
+    yield from _feedback(traced)
 
 
 def _request(traced: Traced, told: Facts) -> str:
@@ -181,6 +187,25 @@ def _outcome(call: Facts) -> Iterator[str]:
 
 def _result(content: Any, is_error: Any) -> str:
     return f"{'failed:' if is_error else '='} {_brief(str(content or ''))}"
+
+
+def _feedback(traced: Traced) -> Iterator[str]:
+    """What it says of another exchange, and what was said of it."""
+    given = [e for e in traced.events if e.subject == FEEDBACK and e.facts]
+    for event in given[:MOST_LISTED]:
+        feedback = event.facts
+        said = f"{feedback.get('rating')} at {event.occurred_at[:19]}"
+        if key := _text(feedback, "key_name"):
+            said += f" by {flat(key)}"
+        if rated := _text(feedback, "rated_trace_id"):
+            said += f" for trace {flat(rated)}"
+        elif brought := _text(feedback, "feedback_trace_id"):
+            said += f"  brought by trace {flat(brought)}"
+        if comment := _text(feedback, "comment"):
+            said += f"  {_quoted(comment)}"
+        yield from _line(None, "feedback", said)
+    if len(given) > MOST_LISTED:
+        yield from _line(None, "", f"… and {len(given) - MOST_LISTED} more")
 
 
 def end(told: Facts) -> str:

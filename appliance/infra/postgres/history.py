@@ -15,6 +15,7 @@ from psycopg import sql
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.domain.events.envelope import event_id, rfc3339
+from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.trace import DEAD, POSTGRES, TracedEvent, facts
 from appliance.infra.postgres.forget import forgotten_among
@@ -33,6 +34,9 @@ SELECT trace_id, stream_sequence FROM chat_pairs WHERE correlation_id = %(id)s
 UNION ALL
 SELECT trace_id, stream_sequence FROM flow_lineage
     WHERE correlation_id = %(id)s AND node_id = 'request'
+UNION ALL
+SELECT feedback_trace_id, stream_sequence FROM feedback
+    WHERE feedback_trace_id = %(id)s OR correlation_id = %(id)s
 """
 _CHAT = """
 SELECT h.trace_id, h.correlation_id, h.conversation_id, extract(epoch FROM h.created_at)::float8,
@@ -47,6 +51,10 @@ WHERE h.detail IS NOT NULL AND h.trace_id = ANY(%(ids)s)
 """
 _PAIRS = "SELECT to_jsonb(t) - 'embedding' FROM chat_pairs t WHERE trace_id = ANY(%(ids)s)"
 _ROWS = sql.SQL("SELECT to_jsonb(t) FROM {} t WHERE trace_id = ANY(%(ids)s)")
+_FEEDBACK = """
+SELECT to_jsonb(t) FROM feedback t
+WHERE trace_id = ANY(%(ids)s) OR feedback_trace_id = ANY(%(ids)s) ORDER BY stream_sequence
+"""
 _DEAD = """
 SELECT stream, stream_sequence, subject, event_id, trace_id, reason, deliveries, payload,
     extract(epoch FROM created_at)::float8
@@ -58,11 +66,12 @@ SELECT trace_id, stream_sequence FROM
     (SELECT * FROM dead_letters ORDER BY id DESC LIMIT %(most)s) newest
 WHERE position(%(field)s IN substring(payload FROM 1 FOR 2048)) > 0
 """
-# Those that are read as they are; the rows of a chat are put together by _CHAT.
+# Those that are read as they are; the rows of a chat are put together by _CHAT, and those of
+# feedback are told of two exchanges.
 _PLAIN = [
     (durable.subject, table)
     for durable in DURABLES.values()
-    if durable.subject != PERSIST
+    if durable.subject not in (PERSIST, FEEDBACK)
     for table in durable.tables
 ]
 _decode = msgspec.json.Decoder().decode
@@ -109,6 +118,9 @@ class History:
             for subject, table in _PLAIN:
                 query = _ROWS.format(sql.Identifier(table))
                 found += _table(subject, table, await _objects(connection, query, ids))
+            found += _feedback(
+                await _objects(connection, sql.SQL(_FEEDBACK), ids), frozenset(trace_ids)
+            )
             letters = await (await connection.execute(_DEAD, ids)).fetchall()
         return [*found, *map(_letter, letters)]
 
@@ -199,6 +211,17 @@ def _table(subject: str, table: str, rows: list[dict[str, Any]]) -> Iterator[Tra
         told = {"nodes": [{key: node.get(key) for key in kept} for node in nodes]}
         envelope = {key: nodes[0][key] for key in (*_KEYS, "created_at")}
         yield _row(subject, envelope | told, {table: len(nodes)})
+
+
+def _feedback(rows: Iterable[dict[str, Any]], trace_ids: frozenset[str]) -> Iterator[TracedEvent]:
+    """An event of the request that brought it, and one more of the exchange it rates."""
+    for row in rows:
+        rated, own = row["trace_id"], row["feedback_trace_id"]
+        if own in trace_ids:
+            yield _row(FEEDBACK, row | {"trace_id": own, "rated_trace_id": rated}, {"feedback": 1})
+        if rated in trace_ids and rated != own:
+            elsewhere = {"correlation_id": "", "conversation_id": ""}  # those are the request's
+            yield _row(FEEDBACK, row | elsewhere, {"feedback": 1})
 
 
 def _row(subject: str, row: dict[str, Any], rows: Mapping[str, int]) -> TracedEvent:

@@ -55,7 +55,7 @@ class PgVectorStore:
     ) -> list[FoundChunk]:
         """The `limit` nearest chunks of the workspace, best first (HNSW, iterative scan)."""
         values = {
-            "vector": _text(vector),
+            "vector": vector_text(vector),
             "workspace": workspace,
             "model": model,
             "limit": limit,
@@ -99,7 +99,14 @@ class PgVectorStore:
             async with connection.cursor() as copying, copying.copy(_COPY) as copy:
                 for chunk in chunks:
                     await copy.write_row(
-                        (row[0], workspace, chunk.index, chunk.content, _text(chunk.vector), model)
+                        (
+                            row[0],
+                            workspace,
+                            chunk.index,
+                            chunk.content,
+                            vector_text(chunk.vector),
+                            model,
+                        )
                     )
 
     async def remove(self, name: str, *, workspace: str) -> bool:
@@ -129,5 +136,6 @@ class PgVectorStore:
             raise PartUnavailable(f"PostgreSQL: {str(exc).strip()}", part="postgres") from exc
 
 
-def _text(vector: Vector) -> str:
+def vector_text(vector: Vector) -> str:
+    """As a parameter that is cast to `vector`."""
     return f"[{','.join(map(repr, map(float, vector)))}]"

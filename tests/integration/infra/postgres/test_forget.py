@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from appliance.domain.events.durables import DURABLES
-from appliance.domain.events.exchange import Exchange
+from appliance.domain.events.exchange import Exchange, Feedback
 from appliance.infra.postgres.forget import forget, forgotten_among, look
 from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
@@ -90,3 +90,47 @@ async def test_what_is_asked_after_its_id_was_forgotten_is_kept_until_it_is_forg
         assert (await forget(pool, "talk")).traces == {goes_on.trace_id}
         await _write(pool, goes_on)
     assert not any(rows(dsn, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES)
+
+
+def _rating(number: int, rated: Exchange) -> Exchange:
+    """A request of its own that rates `rated`, as a gateway records it."""
+    given = Feedback(rated.trace_id, -1, f"comment {number}")
+    nothing = {"tool_calls": (), "tool_results": (), "retrieval": None}
+    return recent(
+        number,
+        operation="feedback",
+        correlation_id=f"rating-{number}",
+        conversation_id=f"ratings-{number}",
+        feedback=given,
+        **nothing,
+    )
+
+
+@pytest.mark.parametrize("which", ["trace_id", "correlation_id", "conversation_id"])
+async def test_what_was_said_of_an_exchange_goes_with_it(dsn: str, which: str) -> None:
+    gone, other = recent(1, correlation_id="caller", conversation_id="talk"), recent(2)
+    of_gone, of_other = _rating(3, gone), _rating(4, other)
+    async with PostgresPool(dsn) as pool:
+        await _write(pool, gone, other, of_gone, of_other)
+        taken = await forget(pool, getattr(gone, which))
+        assert taken.traces == {gone.trace_id, of_gone.trace_id}
+        assert taken.rows["feedback"] == 2  # it rates itself, too
+        await _write(pool, gone, other, of_gone, of_other)
+    found = rows(dsn, "SELECT feedback_trace_id FROM feedback")
+    assert {row[0] for row in found} == {other.trace_id, of_other.trace_id}
+
+
+@pytest.mark.parametrize("which", ["trace_id", "correlation_id", "conversation_id"])
+async def test_feedback_that_is_forgotten_leaves_what_it_rates(dsn: str, which: str) -> None:
+    rated = recent(1)
+    gone, other = _rating(2, rated), _rating(3, rated)
+    async with PostgresPool(dsn) as pool:
+        await _write(pool, rated, gone, other)
+        seen = await look(pool, getattr(gone, which))
+        taken = await forget(pool, getattr(gone, which))
+        assert taken.traces == seen.traces == {gone.trace_id}
+        assert {t: n for t, n in taken.rows.items() if n} == {"feedback": 1}
+        assert len(taken.sequences) == 1
+    found = rows(dsn, "SELECT feedback_trace_id FROM feedback")
+    assert {row[0] for row in found} == {rated.trace_id, other.trace_id}
+    assert rows(dsn, "SELECT trace_id FROM chat_pairs") == [(rated.trace_id,)]

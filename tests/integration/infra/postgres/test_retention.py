@@ -66,7 +66,8 @@ async def test_what_is_older_goes_from_every_table_and_the_rest_stays(dsn: str) 
 
 
 @pytest.mark.parametrize(
-    ("field", "tables"), [(f, t) for f, t in retention.TABLES.items() if f != "dead_letters"]
+    ("field", "tables"),
+    [(f, t) for f, t in retention.TABLES.items() if f not in ("dead_letters", "pipeline_runs")],
 )
 async def test_each_table_has_its_days_and_none_is_never(
     dsn: str, field: str, tables: tuple[str, ...]
@@ -154,4 +155,4 @@ async def test_writers_and_prune_at_once_leave_no_message_without_its_content(ds
 def test_every_field_of_the_configuration_is_served() -> None:
     assert set(retention.TABLES) == set(msgspec.structs.asdict(RetentionConfig()))
     served = {table for tables in retention.TABLES.values() for table in tables}
-    assert served == {*TABLES, "dead_letters"}
+    assert served == {*TABLES, "dead_letters", "pipeline_runs"}
