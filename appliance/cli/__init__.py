@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "trace": "appliance.cli.trace",
     "replay": "appliance.cli.replay",
     "dead-letters": "appliance.cli.dead_letters",
+    "dataset": "appliance.cli.dataset",
     "forget": "appliance.cli.forget",
     "check": "appliance.cli.check",
     "doctor": "appliance.cli.doctor",

@@ -1,0 +1,2 @@
+"""What of the pairs becomes training data: a pair, the rules against it, its side, the manifest.
+Pure."""
