@@ -8,7 +8,6 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 venv=$here/.venv
 log=$venv/install.log
 made=
-need_kb=1500000 # the environment with the embedded parts, and pip's copies on the way
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
@@ -34,13 +33,23 @@ make_venv() {
     python=$(find_python)
     "$python" -c 'import venv, ensurepip' 2>/dev/null ||
         fail "$python has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)"
-    require_space
+    require_space "${1:-embedded}"
     say "virtual environment: $venv ($("$python" --version))"
     made=yes
     "$python" -m venv --clear "$venv" || explain_failure 'the virtual environment could not be made'
 }
 
+# What an extra takes of the disk, pip's downloads and its cache included, and some room to spare:
+# embedded is 1.1 GB of environment and model, 0.4 GB of downloads, kept twice while pip works.
+need_kb() {
+    case $1 in
+    embedded) say 2000000 ;;
+    *) say 1000000 ;;
+    esac
+}
+
 require_space() {
+    need_kb=$(need_kb "$1")
     free_kb=$(df -Pk "$here" | awk 'NR == 2 { print $4 }')
     [ "$free_kb" -ge "$need_kb" ] ||
         fail "the disk of $here is too full: $((free_kb / 1000)) MB are free and $((need_kb / 1000)) MB are needed"
@@ -69,7 +78,7 @@ pip_install() {
 install_extra() {
     stamp=$venv/.installed-$1
     [ -x "$venv/bin/appliance" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(stamp_of "$1")" ] && return
-    require_space
+    require_space "$1"
     : >"$log"
     say "packages: the application and its $1 parts (some minutes the first time)"
     pip_install -e "${here}[$1]" || explain_failure "the packages of '$1' could not be installed"
@@ -83,7 +92,7 @@ install_extra() {
 
 install() {
     [ -w "$here" ] || fail "$here cannot be written by $(id -un): use a clone of your own"
-    make_venv
+    make_venv "$@"
     for extra in "${@:-embedded}"; do
         install_extra "$extra"
     done

@@ -12,17 +12,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from appliance.config.load import default_state
+from psycopg.conninfo import conninfo_to_dict
+
+from appliance.config.dagster_home import postgres_dsn
+from appliance.config.load import default_state, load_config
 from appliance.config.parts import read_parts
 from appliance.domain.errors import ApplianceError, ConfigError, PartUnavailable
 from appliance.infra.embedded.health import health
+from appliance.infra.embedded.postgres import postgres_answers
 from appliance.infra.embedded.unprivileged import unprivileged
 from appliance.infra.embedded.wheels import (
+    PIPELINES,
     WHEELS,
     Wheel,
     embedding_model,
     llm_model,
     nats_server,
+    pipeline_version,
     postgres_programs,
 )
 from appliance.infra.onnx.spec import MODEL_ID
@@ -72,6 +78,8 @@ def _installed() -> Iterator[Finding]:
     looks = (postgres_programs, nats_server, llm_model, llm_model)
     for wheel, look in zip(WHEELS, looks, strict=True):
         yield _tried(wheel.package, partial(_version, wheel, look))
+    for wheel in PIPELINES:
+        yield _tried(wheel.package, partial(pipeline_version, wheel))
     yield _tried("embedding model", lambda: f"{MODEL_ID} in {embedding_model()}")
 
 
@@ -83,15 +91,17 @@ def _running(state: Path) -> Iterator[Finding]:
         return
     yield Finding("appliance", f"pid {pid} on {state}", True)
     try:
-        parts = asyncio.run(health(read_parts(state)))
+        parts = read_parts(state)
     except ConfigError as exc:
         yield Finding("parts", str(exc), False, "wait until `appliance up` says ready")
         return
-    for part in parts:
+    for part in asyncio.run(health(parts)):
         remedy = (
             "" if part.healthy else f"`appliance up` restarts it; see {state}/logs/{part.name}.log"
         )
         yield Finding(part.name, f"{part.address} pid {part.pid or '-'}", part.healthy, remedy)
+    if parts.dagster_code:
+        yield _tried("dagster's database", partial(_dagster_database, state))
 
 
 def _tried(subject: str, look: Callable[[], str]) -> Finding:
@@ -113,6 +123,16 @@ def _room(state: Path) -> str:
     existing = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     return f"{free // 2**20} MB free, {NEEDED_BYTES // 2**20} needed at start"
+
+
+def _dagster_database(state: Path) -> str:
+    dsn = postgres_dsn(load_config(state=state))
+    if not asyncio.run(postgres_answers(dsn)):
+        raise PartUnavailable(
+            "it does not let us in: see [dagster] dsn; `appliance up` makes its own at its start",
+            part="postgres",
+        )
+    return str(conninfo_to_dict(dsn).get("dbname", ""))
 
 
 def _version(wheel: Wheel, look: Callable[[], Path]) -> str:

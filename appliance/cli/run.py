@@ -7,6 +7,7 @@ from pathlib import Path
 from appliance.config.load import load_config
 from appliance.entrypoints import ROLES
 from appliance.entrypoints.options import RunOptions
+from appliance.infra.embedded.wheels import require_pipelines
 
 HELP = "run one role in the foreground"
 
@@ -31,7 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
         state=arguments.state,
         listen=arguments.listen,
         insecure=arguments.insecure,
+        config_file=arguments.config,
     )
     module, _, name = ROLES[arguments.role].partition(":")
+    if module.startswith("appliance.pipelines"):
+        require_pipelines()
     getattr(importlib.import_module(module), name)(options)
     return 0

@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     parts = read_parts(state)
     found = asyncio.run(health(parts))
     print(f"appliance on {state}, pid {pid}\n")
-    print(f"{'part':<10} {'pid':>8}  {'health':<8}  address")
+    print(f"{'part':<12} {'pid':>8}  {'health':<8}  address")
     for part in found:
         word = "healthy" if part.healthy else "down"
-        print(f"{part.name:<10} {part.pid or '-':>8}  {word:<8}  {part.address}")
+        print(f"{part.name:<12} {part.pid or '-':>8}  {word:<8}  {part.address}")
     for backend in parts.backends:
-        print(f"{backend.name:<10} {'-':>8}  {'yours':<8}  {backend.base_url}")
+        print(f"{backend.name:<12} {'-':>8}  {'yours':<8}  {backend.base_url}")
     return 0 if all(part.healthy for part in found) else 1

@@ -11,7 +11,7 @@ from appliance.config.load import default_state
 from appliance.infra.supervise.state import running_pid
 
 HELP = "stop a running `appliance up`"
-_WAIT_S = 90.0  # every part's own bound, together
+_WAIT_S = 120.0  # every part's own bound, together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance.config.load import default_state, shipped, user_config_file
 from appliance.config.parts import Parts
 from appliance.domain.errors import ConfigError
-from appliance.entrypoints.up import UpOptions, up
+from appliance.entrypoints.up import OPTIONAL_PARTS, UpOptions, up
 from appliance.infra.supervise.process import tied
 
 HELP = "run the whole appliance on this machine"
@@ -23,7 +23,8 @@ FIRST = ("--route", "rag", "--temperature", "0", "--max-tokens", "160")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--state, --listen, --ready-file, --config, --backend, --no-ask, --no-discover, --insecure."""
+    """--state, --listen, --ready-file, --config, --backend, --no-discover, --no-ask, --without,
+    --insecure."""
     add = parser.add_argument
     add("--state", type=Path, metavar="DIR", help="folder of everything it keeps")
     add("--listen", default="", metavar="HOST:PORT", help="default: the configured one")
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backend", default="", metavar="URL", help="your own model server, instead of searching")
     add("--no-discover", action="store_true", help="do not look for your own model servers")
     add("--no-ask", action="store_true", help="no first question")
+    add(
+        "--without",
+        action="append",
+        default=[],
+        choices=OPTIONAL_PARTS,
+        metavar="PART",
+        help=f"leave a part out: {', '.join(OPTIONAL_PARTS)}",
+    )
     add("--insecure", action="store_true", help="no keys needed on addresses beyond loopback")
 
 
@@ -45,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         backend=arguments.backend,
         discover=not arguments.no_discover,
         insecure=arguments.insecure,
+        without=frozenset(arguments.without),
     )
     welcome = Welcome(options, ask=not arguments.no_ask)
     try:
@@ -134,6 +144,7 @@ class Welcome:
                 f"OpenAI API     {parts.gateway}/v1",
                 f"Anthropic API  {parts.gateway}",
                 f"metrics        {parts.metrics}",
+                *([f"pipelines      {parts.dagster}   (starting)"] if parts.dagster else ()),
                 f"state          {state}",
                 f"logs           {state / 'logs'}",
                 f"your config    {config}{'' if config.exists() else '   (none yet)'}",

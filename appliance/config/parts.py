@@ -40,7 +40,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     nats_token: str = ""
     postgres: str | None = None
     metrics: str | None = None
-    dagster: str | None = None
+    dagster: str | None = None  # its web server, once it has answered
+    dagster_code: str | None = None  # the socket of its code server; null: Dagster is left out
     llm: Llm | None = None
     backends: list[BackendConfig] = msgspec.field(
         default_factory=list

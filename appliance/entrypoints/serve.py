@@ -35,8 +35,9 @@ def split_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def require_free(listen: str) -> None:
-    """Raise ConfigError when `listen` cannot be bound, with the reason and what to do."""
+def require_free(listen: str, setting: str = "--listen") -> None:
+    """Raise ConfigError when `listen`, which came from `setting`, cannot be bound, with the reason
+    and what to do."""
     host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -47,7 +48,7 @@ def require_free(listen: str) -> None:
             if exc.errno == errno.EADDRINUSE:
                 raise ConfigError(
                     f"port {port} on {host} is in use by another program: stop it, or choose "
-                    f"another address with --listen {host}:PORT"
+                    f"another address with {setting} {host}:PORT"
                 ) from None
             raise ConfigError(f"cannot listen on {listen}: {exc.strerror}") from None
 

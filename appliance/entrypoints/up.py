@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.config.dagster_home import code_socket, home
 from appliance.config.load import load_config
 from appliance.config.parts import Llm as LlmAddress
 from appliance.config.parts import Parts
 from appliance.config.schema import BackendConfig, Config
-from appliance.domain.errors import ConfigError
+from appliance.domain.errors import ConfigError, PartUnavailable
 from appliance.entrypoints.serve import require_free
-from appliance.entrypoints.up_parts import Own, RoleOptions, base, table
+from appliance.entrypoints.up_parts import Dagster, Own, RoleOptions, base, table
 from appliance.infra.embedded.language_model import ALIAS, CONTEXT_TOKENS, Llm
 from appliance.infra.embedded.nats import Nats
 from appliance.infra.embedded.postgres import Postgres
@@ -27,6 +28,7 @@ from appliance.infra.embedded.wheels import (
     llm_model,
     nats_server,
     postgres_programs,
+    require_pipelines,
 )
 from appliance.infra.supervise.discover import discover, named
 from appliance.infra.supervise.places import Places
@@ -41,6 +43,7 @@ from appliance.infra.supervise.state import (
 from appliance.infra.supervise.supervisor import Say, Supervisor
 
 _SAY_WAITING_AFTER_S = 10.0
+OPTIONAL_PARTS = ("dagster",)  # what `--without` takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class UpOptions:
     backend: str = ""
     discover: bool = True
     insecure: bool = False
+    without: frozenset[str] = frozenset()  # of OPTIONAL_PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Found:
     nats: Path
     model: Path | None
     backends: list[BackendConfig]
+    dagster: str  # its web server's address, empty: any
+    code_socket: Path | None  # its code server's; None: Dagster is left out
 
 
 async def up(options: UpOptions, say: Say, when_ready: Callable[[Parts], Awaitable[None]]) -> None:
@@ -85,9 +91,14 @@ async def up(options: UpOptions, say: Say, when_ready: Callable[[Parts], Awaitab
             async with asyncio.TaskGroup() as group:
                 group.create_task(supervisor.watch())
                 await _wait_ready(parts.gateway, say)
-                places.announce(supervisor.pids)
+                if not own.dagster:
+                    places.announce(supervisor.pids, supervisor.answered)
                 say(f"ready in {time.monotonic() - began:.1f} s")
                 await when_ready(parts)
+                if own.dagster:
+                    group.create_task(supervisor.watch_late())
+                    await supervisor.late_settled()
+                    places.announce(supervisor.pids, supervisor.answered)
 
 
 @asynccontextmanager
@@ -107,8 +118,8 @@ async def _check(options: UpOptions, say: Say) -> Found:
     config = load_config(options.config)
     _refuse_foreign_parts(config)
     listen = options.listen or config.gateway.listen
-    for address in filter(None, (listen, config.consumer.listen)):
-        require_free(address)
+    socket = _code_socket(options, config, say)
+    _require_free(listen, config, socket is not None)
     require_space(options.state)
     if options.ready_file and not options.ready_file.parent.is_dir():
         raise ConfigError(f"--ready-file: there is no folder {options.ready_file.parent}")
@@ -116,7 +127,40 @@ async def _check(options: UpOptions, say: Say) -> Found:
     embedding_model(config.inference.model_dir)
     backends = await _backends(options, bool(config.backends), say)
     model = None if backends or config.backends else llm_model()
-    return Found(listen, config.consumer.listen, postgres, nats, model, backends)
+    return Found(
+        listen,
+        config.consumer.listen,
+        postgres,
+        nats,
+        model,
+        backends,
+        config.dagster.listen,
+        socket,
+    )
+
+
+def _code_socket(options: UpOptions, config: Config, say: Say) -> Path | None:
+    """Where Dagster's code server will listen; None when Dagster is left out or not installed."""
+    if "dagster" in options.without:
+        return None
+    try:
+        require_pipelines()
+    except PartUnavailable as exc:
+        say(f"  warning: without pipelines: {exc}")
+        return None
+    return code_socket(home(config, options.state))
+
+
+def _require_free(listen: str, config: Config, dagster: bool) -> None:
+    """The addresses that somebody chose; the others are any free ones."""
+    chosen = {
+        "--listen": listen,
+        "[consumer] listen =": config.consumer.listen,
+        "[dagster] listen =": config.dagster.listen if dagster else "",
+    }
+    for setting, address in chosen.items():
+        if address:
+            require_free(address, setting)
 
 
 def _refuse_foreign_parts(config: Config) -> None:
@@ -153,7 +197,7 @@ async def _backends(options: UpOptions, configured: bool, say: Say) -> list[Back
 
 def _own(state: Path, found: Found, lock: int) -> Own:
     secrets = load_secrets(state)
-    postgres, nats, llm, inference, consumer = free_ports(5)
+    postgres, nats, llm, inference, consumer, dagster = free_ports(6)
     return Own(
         Postgres(
             found.postgres,
@@ -168,6 +212,9 @@ def _own(state: Path, found: Found, lock: int) -> Own:
         Llm(found.model, llm, secrets.llm) if found.model else None,
         inference,
         found.consumer or f"127.0.0.1:{consumer}",
+        Dagster(found.dagster or f"127.0.0.1:{dagster}", found.code_socket)
+        if found.code_socket
+        else None,
     )
 
 
@@ -181,6 +228,8 @@ def _parts(found: Found, own: Own) -> Parts:
         nats_token=own.nats.token,
         postgres=own.postgres.dsn,
         metrics=f"{gateway}/metrics",
+        dagster=own.dagster.page if own.dagster else None,
+        dagster_code=str(own.dagster.code_socket) if own.dagster else None,
         llm=_llm_address(own.llm) if own.llm else None,
         backends=found.backends,
     )

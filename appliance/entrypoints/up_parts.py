@@ -11,7 +11,7 @@ from appliance.infra.embedded.nats import Nats
 from appliance.infra.embedded.postgres import Postgres
 from appliance.infra.postgres.migrate import migrate
 from appliance.infra.supervise.part import Part
-from appliance.infra.supervise.probes import http_answers
+from appliance.infra.supervise.probes import http_answers, socket_accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,19 @@ class RoleOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Dagster:
+    """Where Dagster's two parts listen: its web server, and its code server's socket."""
+
+    listen: str
+    code_socket: Path
+
+    @property
+    def page(self) -> str:
+        """The base of what a browser opens."""
+        return base(self.listen)
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """The embedded servers of this run."""
 
@@ -33,6 +46,7 @@ class Own:
     llm: Llm | None
     inference_port: int
     consumer_listen: str
+    dagster: Dagster | None
 
 
 def table(options: RoleOptions, own: Own) -> list[Part]:
@@ -70,6 +84,31 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
             healthy=lambda: http_answers(f"{gateway}/healthz"),
             after=("postgres", "nats"),
             stop_limit_s=20.0,  # it drains open streams
+        ),
+        *(_dagster_rows(options, own.dagster) if own.dagster else ()),
+    ]
+
+
+def _dagster_rows(options: RoleOptions, dagster: Dagster) -> list[Part]:
+    """Late: they cost seconds of a core, which the gateway and the first answer need first.  Both
+    start at once: `dagster` itself waits for the code server, most of its start is imports."""
+    return [
+        Part(
+            "dagster-code",
+            _role(options, "dagster-code"),
+            where=str(dagster.code_socket),
+            healthy=lambda: socket_accepts(str(dagster.code_socket)),
+            # It keeps nothing, and at SIGTERM takes five seconds to find that nobody asks any more.
+            stop_signal=signal.SIGKILL,
+            late=True,
+        ),
+        Part(
+            "dagster",
+            _role(options, "dagster", dagster.listen),
+            where=dagster.page,
+            healthy=lambda: http_answers(f"{dagster.page}/server_info"),
+            stop_limit_s=15.0,  # its own bound is seven
+            late=True,
         ),
     ]
 
@@ -110,7 +149,7 @@ def _role(options: RoleOptions, role: str, listen: str = "") -> list[str]:
         words += ["--listen", listen]
     if options.config:
         words += ["--config", str(options.config)]
-    if options.insecure and role == "gateway":
+    if options.insecure and role in ("gateway", "dagster"):
         words.append("--insecure")
     return [sys.executable, "-P", "-m", "appliance", *words]
 

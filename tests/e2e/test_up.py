@@ -153,10 +153,10 @@ def test_a_bad_configuration_is_said_before_anything_is_made(tmp_path: Path) -> 
 def test_a_part_that_is_killed_comes_back_on_its_address(up: Appliance, part: str) -> None:
     before = up.ready
     up.wait_restarted(part, up.signal(part, signal.SIGKILL))
-    until(lambda: f"  {part:<10} is back" in up.output, up)
+    until(lambda: f"  {part:<12} is back" in up.output, up)
     until(lambda: all_well(up), up)
     assert up.ready | {"pids": None} == before | {"pids": None}
-    assert f"  {part:<10} died (signal SIGKILL): restarting in " in up.output
+    assert f"  {part:<12} died (signal SIGKILL): restarting in " in up.output
     assert chat(up.url).status_code == 200
 
 
@@ -185,6 +185,7 @@ def test_killed_with_everything_it_starts_again_with_its_data(tmp_path: Path) ->
 
 def test_the_first_question_is_answered_and_ctrl_c_stops_in_reverse(tmp_path: Path) -> None:
     words = ["up", "--state", str(tmp_path / "s"), "--listen", f"127.0.0.1:{free_port()}"]
+    words += ["--without", "dagster"]
     with subprocess.Popen(
         [sys.executable, "-m", "appliance", *words, "--no-discover"],
         stdout=subprocess.PIPE,

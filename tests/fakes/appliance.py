@@ -17,14 +17,17 @@ READY_WITHIN_S = 120
 
 
 class Appliance:
-    """`ready` is the ready file as it is now; `command` runs one of the appliance's commands."""
+    """`ready` is the ready file as it is now; `command` runs one of the appliance's commands.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    Without Dagster, unless it is asked for: it costs six seconds of a core.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, dagster: bool = False) -> None:
         self.state = folder / "state"
         self.url = f"http://127.0.0.1:{free_port()}"
         self._ready_file = folder / "ready.json"
         self._log = folder / "up.log"
-        self._arguments = arguments
+        self._arguments = arguments if dagster else ("--without", "dagster", *arguments)
         self._env = {**os.environ, "XDG_CONFIG_HOME": str(folder / "xdg")}
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -10,11 +10,20 @@ from pathlib import Path
 def family(pid: int) -> list[int]:
     """`pid` and everything below it.  PostgreSQL's backends lead sessions of their own: a signal
     to a group does not reach them."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+    if not Path(f"/proc/{pid}").exists():  # it ended while we looked
         return []
-    return [pid, *(deep for child in map(int, children) for deep in family(child))]
+    return [pid, *(deep for child in children(pid) for deep in family(child))]
+
+
+def children(pid: int) -> list[int]:
+    """Whatever thread of `pid` started them."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                told = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+                found += map(int, told.split())
+    return found
 
 
 def freeze(pid: int) -> None:
@@ -53,6 +62,14 @@ def memory(pid: int) -> tuple[int, int]:
     told = dict(line.split(":", 1) for line in lines if ":" in line)
     now, most = (int(told[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
     return now, most
+
+
+def proportional(pid: int) -> int:
+    """Bytes in memory now, what is shared with others divided among them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"nothing is told of process {pid}")
 
 
 def _runs(thread: Path) -> bool:

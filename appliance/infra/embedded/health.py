@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from appliance.config.parts import Parts
 from appliance.infra.embedded.nats import nats_greets
 from appliance.infra.embedded.postgres import postgres_answers
-from appliance.infra.supervise.probes import http_answers
+from appliance.infra.supervise.probes import http_answers, socket_accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,27 @@ async def health(parts: Parts) -> list[PartHealth]:
     if parts.llm:
         root = parts.llm.base_url.removesuffix("/v1")
         checks.append(("llm", parts.llm.base_url, http_answers(f"{root}/health")))
+    checks += _dagster(parts)
     answers = await asyncio.gather(*(probe for _, _, probe in checks))
     return [
         PartHealth(name, parts.pids.get(name), address, answer)
         for (name, address, _), answer in zip(checks, answers, strict=True)
     ]
+
+
+def _dagster(parts: Parts) -> list[tuple[str, str, Awaitable[bool]]]:
+    """Its two parts, unless they were left out.  The page has no address until it has answered."""
+    if parts.dagster_code is None:
+        return []
+    page = http_answers(f"{parts.dagster}/server_info") if parts.dagster else _not_yet()
+    return [
+        ("dagster-code", parts.dagster_code, socket_accepts(parts.dagster_code)),
+        ("dagster", parts.dagster or "(starting)", page),
+    ]
+
+
+async def _not_yet() -> bool:
+    return False
 
 
 async def _alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: its cluster in STATE/postgres, its command line, its roles and database.
+"""The embedded PostgreSQL: its cluster in STATE/postgres, its command line, its role and databases.
 
 It listens on 127.0.0.1 only, has no unix socket, and trusts nobody: scram with generated passwords.
 The application's role is no superuser, because a superuser reads every file of the account the
@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from appliance.config import dagster_home
 from appliance.domain.errors import PartUnavailable
 from appliance.infra.embedded.unprivileged import Unprivileged
 from appliance.infra.supervise.process import tied
@@ -103,16 +104,16 @@ class Postgres:
             )
 
     async def prepare(self) -> None:
-        """Role, database and extensions, each made when missing; safe to repeat."""
+        """Role, databases and extensions, each made when missing; safe to repeat."""
         try:
-            await self._make_database()
+            await self._make_databases()
             await self._make_extensions()
         except psycopg.Error as exc:
             raise PartUnavailable(
                 f"PostgreSQL could not be set up: {exc}", part="postgres"
             ) from exc
 
-    async def _make_database(self) -> None:
+    async def _make_databases(self) -> None:
         role = sql.Identifier(ROLE)
         admin = self._dsn("postgres", self.superuser_password, "postgres")
         async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as database:
@@ -124,13 +125,14 @@ class Postgres:
                     role, sql.Literal(self.password)
                 )
             )
-            found = await database.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
-            )
-            if await found.fetchone() is None:
-                await database.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), role)
+            for name in (DATABASE, dagster_home.DATABASE):
+                found = await database.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", [name]
                 )
+                if await found.fetchone() is None:
+                    await database.execute(
+                        sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), role)
+                    )
 
     async def _make_extensions(self) -> None:
         admin = self._dsn("postgres", self.superuser_password, DATABASE)

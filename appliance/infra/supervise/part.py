@@ -25,7 +25,9 @@ class Part:
 
     `before` runs once before the first start, `prepare` once after it, when `healthy` has said yes;
     what depends on the part (`after`: names) waits for both.  `death_signal` is what it gets when
-    `up` itself dies.
+    `up` itself dies.  A `late` part starts when it is told to, after the others, and is tried until
+    it comes up: nothing else waits for it, or stops because of it; it has neither `before` nor
+    `prepare`.
     """
 
     name: str
@@ -40,3 +42,4 @@ class Part:
     death_signal: signal.Signals = signal.SIGKILL
     start_limit_s: float = 60.0
     stop_limit_s: float = 10.0
+    late: bool = False

@@ -1,6 +1,6 @@
 """STATE/parts.json and the ready file: where everything is, with the pids of the moment."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,10 @@ _READY_KEYS = ("gateway", "inference", "nats", "postgres", "metrics", "dagster",
 
 
 class Places:
-    """The two files of one `up`; `nats` is the address with its token, for the ready file."""
+    """The two files of one `up`; `nats` is the address with its token, for the ready file.
+
+    `parts` has every address there will be; Dagster's is written once it has answered.
+    """
 
     def __init__(self, state: Path, ready_file: Path | None, parts: Parts, nats: str) -> None:
         self._parts_file = parts_file(state)
@@ -21,18 +24,20 @@ class Places:
         self._nats = nats
         self._announced = False
 
-    def publish(self, pids: Mapping[str, int]) -> None:
-        """Called after every start of a part; the ready file follows once it has been announced."""
-        parts = msgspec.structs.replace(self._parts, pids=dict(pids))
+    def publish(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
+        """Called after every start of a part and when one has first `answered`; the ready file
+        follows once it has been announced."""
+        dagster = self._parts.dagster if "dagster" in answered else None
+        parts = msgspec.structs.replace(self._parts, pids=dict(pids), dagster=dagster)
         write_parts(self._parts_file, parts)
         if self._announced and self._ready_file:
             ready = {key: getattr(parts, key) for key in _READY_KEYS} | {"nats": self._nats}
             write_private(self._ready_file, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
 
-    def announce(self, pids: Mapping[str, int]) -> None:
-        """All is healthy: from now on the ready file is there."""
+    def announce(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
+        """All is healthy, or was given its time: from now on the ready file is there."""
         self._announced = True
-        self.publish(pids)
+        self.publish(pids, answered)
 
     def withdraw_ready_file(self) -> None:
         """Stopping: nobody shall start to rely on it."""

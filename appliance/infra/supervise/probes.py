@@ -28,6 +28,19 @@ async def http_status(url: str, *, timeout_s: float = 5.0) -> int | None:
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
 
 
+async def socket_accepts(path: str, *, timeout_s: float = 5.0) -> bool:
+    """True when somebody takes connections on the UNIX socket at `path`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    except OSError:  # TimeoutError included
+        return False
+    return True
+
+
 async def http_answers(url: str, *, timeout_s: float = 5.0) -> bool:
     """True when a GET on `url` is answered with 200."""
     return await http_status(url, timeout_s=timeout_s) == 200

@@ -5,6 +5,7 @@ import ctypes
 import os
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,10 +30,11 @@ class Launch:
 
 
 class Process:
-    """A started child."""
+    """A started child; `began` is when, by the monotonic clock."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.began = time.monotonic()
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,8 @@ part is.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from appliance.domain.errors import ApplianceError, PartUnavailable
@@ -20,25 +21,37 @@ _HUNG_AFTER_S = 60.0
 _POLL_S = 0.03
 
 Say = Callable[[str], None]
-Publish = Callable[[Mapping[str, int]], None]
+Publish = Callable[[Mapping[str, int], Collection[str]], None]
 
 
 class Supervisor:
     """The processes of one `up`.
 
-    `publish` is called with the pids by name right after every start: it must tell the world before
-    the new process takes connections, so it does not wait for anything.
+    `publish` is called with the pids by name, and the names of what has answered, right after every
+    start: it must tell the world before the new process takes connections, so it does not wait for
+    anything.
     """
 
     def __init__(
-        self, parts: Sequence[Part], logs: Path, kept: int, say: Say, publish: Publish
+        self,
+        parts: Sequence[Part],
+        logs: Path,
+        kept: int,
+        say: Say,
+        publish: Publish,
+        *,
+        probe_every_s: float = _PROBE_EVERY_S,
     ) -> None:
         self._parts = parts
+        self._early = [part for part in parts if not part.late]
+        self._late = [part for part in parts if part.late]
         self._logs = logs
         self._kept = kept
         self._say = say
         self._publish = publish
+        self._probe_every_s = probe_every_s
         self._running: dict[str, Process] = {}
+        self._answered = {part.name: asyncio.Event() for part in parts}
         self._told = True
 
     @property
@@ -46,28 +59,48 @@ class Supervisor:
         """The pids of the running parts, in the order of the table."""
         return {p.name: self._running[p.name].pid for p in self._parts if p.name in self._running}
 
+    @property
+    def answered(self) -> list[str]:
+        """The names of the parts that have come up, whatever became of them since."""
+        return [name for name, answered in self._answered.items() if answered.is_set()]
+
     async def start(self) -> None:
-        """Start every part as soon as what it depends on is ready; returns when all are.
+        """Start every part but the late as soon as what it depends on is ready; returns when all
+        are.
 
         Raises the first part's error, with the last lines of its log; the caller then stops the
         rest.
         """
         self._logs.mkdir(mode=0o700, exist_ok=True)
-        ready = {part.name: asyncio.Event() for part in self._parts}
         try:
             async with asyncio.TaskGroup() as group:
-                for part in self._parts:
-                    group.create_task(self._start_first(part, ready))
+                for part in self._early:
+                    group.create_task(self._start_first(part))
         except ExceptionGroup as group_error:
             # TaskGroup never holds an empty group; the first to fail is why the others were
             # cancelled.
             raise _first(group_error) from None
 
     async def watch(self) -> None:
-        """Restart what dies, until cancelled."""
+        """Restart what dies, until cancelled; the late parts apart."""
         async with asyncio.TaskGroup() as group:
-            for part in self._parts:
+            for part in self._early:
                 group.create_task(self._keep(part))
+
+    async def watch_late(self) -> None:
+        """Start the late parts, and keep them running until cancelled.  One that does not come up
+        is said and tried again."""
+        async with asyncio.TaskGroup() as group:
+            for part in self._late:
+                group.create_task(self._keep_late(part))
+
+    async def late_settled(self) -> None:
+        """Wait until every late part has come up, for their start limits together at most."""
+        limit_s = sum(part.start_limit_s for part in self._late)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                for part in self._late:
+                    await self._answered[part.name].wait()
 
     async def stop(self) -> None:
         """Stop what runs, in reverse order; every wait is bounded."""
@@ -80,9 +113,9 @@ class Supervisor:
             how = "stopped" if gently else "did not stop and was killed"
             self._tell(part, f"{how} in {time.monotonic() - began:.1f} s")
 
-    async def _start_first(self, part: Part, ready: Mapping[str, asyncio.Event]) -> None:
+    async def _start_first(self, part: Part) -> None:
         for name in part.after:
-            await ready[name].wait()
+            await self._answered[name].wait()
         began = time.monotonic()
         rotate(self._log(part))
         await part.before()
@@ -90,8 +123,7 @@ class Supervisor:
         if not await self._wait_healthy(part, process):
             raise self._failure(part, process)
         await part.prepare()
-        self._tell(part, f"ready in {time.monotonic() - began:4.1f} s   {part.where}")
-        ready[part.name].set()
+        self._came_up(part, began)
 
     async def _launch(self, part: Part) -> Process:
         launch = Launch(
@@ -105,7 +137,7 @@ class Supervisor:
     def _tell_world(self) -> None:
         """Publish the pids; on a full disk it is tried again at every probe."""
         try:
-            self._publish(self.pids)
+            self._publish(self.pids, self.answered)
         except OSError as exc:
             if self._told:
                 self._say(f"  the addresses could not be written: {exc}")
@@ -123,42 +155,65 @@ class Supervisor:
                 return True
         return False
 
+    def _came_up(self, part: Part, began: float) -> None:
+        """Say it; the first time the world is told, too."""
+        took_s = time.monotonic() - began
+        if self._answered[part.name].is_set():
+            self._tell(part, f"is back after {took_s:.1f} s (pid {self._running[part.name].pid})")
+            return
+        self._tell(part, f"ready in {took_s:4.1f} s   {part.where}")
+        self._answered[part.name].set()
+        self._tell_world()
+
+    async def _keep_late(self, part: Part) -> None:
+        for name in part.after:
+            await self._answered[name].wait()
+        with suppress(OSError):
+            rotate(self._log(part))
+        await self._try(part)
+        await self._keep(part)
+
     async def _keep(self, part: Part) -> None:
         pause = _PAUSE_FIRST_S
         while True:
             since = time.monotonic()
-            process = self._running[part.name]
-            await self._until_gone(part, process)
-            if time.monotonic() - since > _WELL_AFTER_S:
-                pause = _PAUSE_FIRST_S
-            self._tell(part, f"died ({process.how_it_ended()}): restarting in {pause:.1f} s")
+            if process := self._running.get(part.name):
+                await self._until_gone(part, process)
+                if time.monotonic() - since > _WELL_AFTER_S:
+                    pause = _PAUSE_FIRST_S
+                self._tell(part, f"{self._end_of(part, process)} in {pause:.1f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _PAUSE_LONGEST_S)
-            await self._restart(part)
+            await self._try(part)
 
-    async def _restart(self, part: Part) -> None:
-        """One try; whether it worked shows in the next look at the process."""
-        began = time.monotonic()
+    async def _try(self, part: Part) -> None:
+        """One start; whether it worked shows in the next look at the process."""
         try:
             process = await self._launch(part)
             if await self._wait_healthy(part, process):
-                self._tell(
-                    part, f"is back after {time.monotonic() - began:.1f} s (pid {process.pid})"
-                )
+                self._came_up(part, process.began)
         except OSError as exc:
-            self._tell(part, f"could not be restarted: {exc}")
+            self._tell(part, f"could not be started: {exc}")
+
+    def _end_of(self, part: Part, process: Process) -> str:
+        how = process.how_it_ended()
+        if self._answered[part.name].is_set():
+            return f"died ({how}): restarting"
+        return f"did not start ({how}; see {self._log(part)}): trying again"
 
     async def _until_gone(self, part: Part, process: Process) -> None:
         """Return when it has ended; one that stops answering is reported, and killed when it stays
         so.
         """
         silent_since = 0.0
-        while not await process.exited(_PROBE_EVERY_S):
+        while not await process.exited(self._probe_every_s):
             bound(self._log(part))
             if not self._told:
                 self._tell_world()
             if await part.healthy():
-                if silent_since:
+                if not self._answered[part.name].is_set():
+                    self._came_up(part, process.began)
+                elif silent_since:
                     self._tell(part, "answers again")
                 silent_since = 0.0
             elif not process.running:
@@ -178,7 +233,7 @@ class Supervisor:
         return PartUnavailable(text, part=part.name)
 
     def _tell(self, part: Part, what: str) -> None:
-        self._say(f"  {part.name:<10} {what}")
+        self._say(f"  {part.name:<12} {what}")
 
     def _log(self, part: Part) -> Path:
         return self._logs / f"{part.name}.log"

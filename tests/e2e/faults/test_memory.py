@@ -22,7 +22,7 @@ PROMPT_CHARACTERS = 8000
 EVENTS_EACH = sum(event.subject.startswith(KEPT) for event in events_of(exchange(0)))
 EXCHANGES = EVENTS // EVENTS_EACH
 MIB = 1024 * 1024
-# Windows of what is under way: 8 MiB of the shipper's, a batch and the next of each of six workers,
+# Windows of what is under way: 8 MiB of the shipper's, a batch and the next of each of 7 workers,
 # each as bytes, as values and as rows.  A backlog of 20 000 events is 45 MiB as bytes alone.
 GATEWAY_BOUND_BYTES = 32 * MIB
 CONSUMER_BOUND_BYTES = 96 * MIB

@@ -22,7 +22,7 @@ def test_a_killed_part_costs_no_answer_and_no_row(
         appliance.kill_and_wait(part)
         load.wait_answered(30)
     require_kept(appliance.dsn, load.asked)
-    assert f"{part:<10} died (signal SIGKILL): restarting" in running.output
+    assert f"{part:<12} died (signal SIGKILL): restarting" in running.output
 
 
 def test_a_killed_gateway_keeps_what_it_answered(appliance: Faulty, traffic: Traffic) -> None:

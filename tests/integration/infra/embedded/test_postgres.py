@@ -40,6 +40,22 @@ async def test_preparing_again_changes_nothing(postgres_cluster: Cluster) -> Non
     assert await postgres_answers(postgres_cluster.postgres.dsn)
 
 
+async def test_dagsters_database_is_the_roles_own_also_in_a_cluster_made_without_it(
+    postgres_cluster: Cluster,
+) -> None:
+    postgres_cluster.execute_as_superuser("postgres", "DROP DATABASE dagster")
+    await postgres_cluster.postgres.prepare()
+    dsn = make_conninfo(postgres_cluster.postgres.dsn, dbname="dagster")
+    async with await psycopg.AsyncConnection.connect(dsn) as database:
+        row = await database.execute(
+            "SELECT pg_get_userbyid(datdba) = current_user FROM pg_database "
+            "WHERE datname = current_database()"
+        )
+        assert await row.fetchone() == (True,)
+        await database.execute("CREATE TABLE runs (id int)")
+        await database.rollback()
+
+
 async def test_an_interrupted_initdb_is_begun_again(
     postgres_cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -1,8 +1,11 @@
-"""What `appliance status` shows of the consumer, with and without an address of its own."""
+"""What `appliance status` shows of the consumer, with and without an address of its own, and of
+Dagster, from its start to its first answer."""
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,33 @@ async def test_a_consumer_with_an_address_is_asked_there(answering: str) -> None
 async def test_one_without_an_address_is_healthy_while_its_process_is_there() -> None:
     parts = Parts(gateway=NOWHERE, pids={"consumer": os.getpid()})
     assert await _consumer(parts) == PartHealth("consumer", os.getpid(), "-", True)
+
+
+async def _dagster(parts: Parts) -> list[PartHealth]:
+    return [part for part in await health(parts) if part.name.startswith("dagster")]
+
+
+async def test_dagster_has_no_rows_where_it_is_left_out() -> None:
+    assert await _dagster(Parts(gateway=NOWHERE)) == []
+
+
+async def test_dagster_is_starting_until_its_page_has_answered(tmp_path: Path) -> None:
+    place = str(tmp_path / "code.sock")
+    parts = Parts(gateway=NOWHERE, dagster_code=place, pids={"dagster-code": 7})
+    assert await _dagster(parts) == [
+        PartHealth("dagster-code", 7, place, False),
+        PartHealth("dagster", None, "(starting)", False),
+    ]
+
+
+async def test_its_code_server_is_asked_at_its_socket_and_its_page_by_http(
+    tmp_path: Path, answering: str
+) -> None:
+    place = str(tmp_path / "code.sock")
+    with socket.socket(socket.AF_UNIX) as code:
+        code.bind(place)
+        code.listen()
+        parts = Parts(gateway=NOWHERE, dagster_code=place, dagster=answering)
+        assert [part.healthy for part in await _dagster(parts)] == [True, True]
+    # What a dead one leaves behind answers nobody.
+    assert [part.healthy for part in await _dagster(parts)] == [False, True]

@@ -3,10 +3,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,16 +25,31 @@ STUBBORN = (
 )
 
 
-class Run:
-    """A supervisor, what it said, and the pids it published."""
+async def no() -> bool:
+    return False
 
-    def __init__(self, parts: Sequence[Part], state: Path, kept: int) -> None:
+
+class Run:
+    """A supervisor, what it said, and the pids and answered parts it published."""
+
+    def __init__(
+        self, parts: Sequence[Part], state: Path, kept: int, probe_every_s: float = 5.0
+    ) -> None:
         self.said: list[str] = []
         self.published: list[dict[str, int]] = []
-        self.supervisor = Supervisor(parts, state / "logs", kept, self.said.append, self._note)
+        self.answered: list[str] = []
+        self.supervisor = Supervisor(
+            parts,
+            state / "logs",
+            kept,
+            self.said.append,
+            self._note,
+            probe_every_s=probe_every_s,
+        )
 
-    def _note(self, pids: Mapping[str, int]) -> None:
+    def _note(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
         self.published.append(dict(pids))
+        self.answered = list(answered)
 
     async def wait_said(self, words: str) -> str:
         async with asyncio.timeout(10):
@@ -50,13 +66,19 @@ async def running(state: Path, *parts: Part) -> AsyncIterator[Run]:
         run = Run(parts, state, kept)
         try:
             await run.supervisor.start()
-            watch = asyncio.ensure_future(run.supervisor.watch())
-            yield run
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            async with beside(run.supervisor.watch()):
+                yield run
         finally:
             await run.supervisor.stop()
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def gone(pid: int) -> bool:
@@ -117,9 +139,6 @@ async def test_the_pause_grows_while_it_keeps_dying(tmp_path: Path) -> None:
 async def test_a_part_that_does_not_start_is_an_error_with_its_last_words(tmp_path: Path) -> None:
     failing = (sys.executable, "-c", "print('the reason'); raise SystemExit(3)")
 
-    async def no() -> bool:
-        return False
-
     parts = (Part("fine", SLEEP, ""), Part("broken", failing, "", healthy=no))
     with locked_state(tmp_path) as kept:
         run = Run(parts, tmp_path, kept)
@@ -131,9 +150,6 @@ async def test_a_part_that_does_not_start_is_an_error_with_its_last_words(tmp_pa
 
 
 async def test_a_part_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    async def no() -> bool:
-        return False
-
     with locked_state(tmp_path) as kept:
         part = Part("mute", SLEEP, "", healthy=no, start_limit_s=0.3)
         run = Run((part,), tmp_path, kept)
@@ -165,3 +181,98 @@ async def test_parts_are_in_sessions_of_their_own_and_write_to_their_log(tmp_pat
                 return
             await asyncio.sleep(0.01)
     raise AssertionError("its output is not in its log")
+
+
+async def test_late_parts_start_in_order_when_told_to_and_stop_first(tmp_path: Path) -> None:
+    parts = (
+        Part("gateway", SLEEP, "g"),
+        Part("page", SLEEP, "p", after=("code",), late=True),
+        Part("code", SLEEP, "c", late=True),
+    )
+    async with running(tmp_path, *parts) as run:
+        assert list(run.supervisor.pids) == run.supervisor.answered == ["gateway"]
+        async with beside(run.supervisor.watch_late()):
+            await run.supervisor.late_settled()
+            assert list(run.supervisor.pids) == ["gateway", "page", "code"]
+            assert run.answered == ["gateway", "page", "code"]
+    ready = [line.split()[0] for line in run.said if "ready in" in line]
+    assert ready == ["gateway", "code", "page"]
+    stopped = [line.split()[0] for line in run.said if "stopped" in line]
+    assert stopped == ["code", "page", "gateway"]
+
+
+async def test_a_late_part_that_dies_is_restarted(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, Part("page", SLEEP, "", late=True)) as run,
+        beside(run.supervisor.watch_late()),
+    ):
+        await run.supervisor.late_settled()
+        os.kill(run.supervisor.pids["page"], signal.SIGKILL)
+        await run.wait_said("page         died (signal SIGKILL): restarting in 0.2 s")
+        await run.wait_said("is back")
+
+
+async def test_a_late_part_that_does_not_start_is_tried_until_it_does(tmp_path: Path) -> None:
+    third = tmp_path / "third"
+    code = (
+        f"import pathlib, time; p = pathlib.Path({str(third)!r})\n"
+        "with p.open('a') as f: f.write('x')\n"
+        "if len(p.read_text()) < 3: raise SystemExit(3)\n"
+        "p.with_suffix('.up').touch(); time.sleep(600)"
+    )
+    healthy = partial(asyncio.to_thread, third.with_suffix(".up").exists)
+    state = tmp_path / "state"
+    page = Part("page", (sys.executable, "-c", code), "here", healthy=healthy, late=True)
+    async with running(state, Part("gateway", SLEEP, ""), page) as run:
+        gateway = run.supervisor.pids["gateway"]
+        async with beside(run.supervisor.watch_late()):
+            await run.supervisor.late_settled()
+        log = state / "logs" / "page.log"
+        said = [line for line in run.said if line.startswith("  page")]
+        assert said[:2] == [
+            f"  page         did not start (exit status 3; see {log}): trying again in {pause} s"
+            for pause in (0.2, 0.4)
+        ]
+        assert "ready in" in said[2]
+        assert run.supervisor.pids["gateway"] == gateway
+        assert run.answered == ["gateway", "page"]
+
+
+async def test_a_program_that_is_not_there_stops_nothing_when_it_is_late(tmp_path: Path) -> None:
+    missing = Part("page", ("/nonexistent/program",), "", late=True)
+    async with (
+        running(tmp_path, Part("gateway", SLEEP, ""), missing) as run,
+        beside(run.supervisor.watch_late()),
+    ):
+        line = await run.wait_said("could not be started")
+    assert line.startswith("  page ")
+
+
+async def test_late_parts_that_never_answer_are_waited_for_no_longer_than_their_limits(
+    tmp_path: Path,
+) -> None:
+    mute = Part("code", SLEEP, "", healthy=no, start_limit_s=0.2, late=True)
+    behind = Part("page", SLEEP, "", after=("code",), start_limit_s=0.2, late=True)
+    async with running(tmp_path, mute, behind) as run, beside(run.supervisor.watch_late()):
+        await run.supervisor.late_settled()
+        assert run.supervisor.answered == []
+        assert list(run.supervisor.pids) == ["code"]
+
+
+async def test_a_late_part_that_answers_after_its_limit_is_ready_then(tmp_path: Path) -> None:
+    asked = 0
+
+    async def slow() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 2
+
+    # One look within its limit, the next from the watch.
+    part = Part("page", SLEEP, "here", healthy=slow, start_limit_s=0.04, late=True)
+    with locked_state(tmp_path) as kept:
+        run = Run((part,), tmp_path, kept, probe_every_s=0.05)
+        await run.supervisor.start()
+        async with beside(run.supervisor.watch_late()):
+            await run.wait_said("ready in")
+        assert run.answered == ["page"]
+        await run.supervisor.stop()
