@@ -1,0 +1,114 @@
+"""`chat_pair_dataset`: the pairs as training data, in files beside a manifest.
+
+The export itself is that of `appliance dataset export`; this says where and reports what it says.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import msgspec
+
+from appliance.config.schema import Config
+from appliance.domain.datasets.manifest import Manifest
+from appliance.domain.errors import ConfigError
+from appliance.infra.datasets.export import export
+from appliance.infra.datasets.folder import MANIFEST, dataset_folder
+from appliance.infra.postgres.table_facts import any_since, row_count
+from appliance.pipelines.metadata import Metadata
+from appliance.pipelines.resources import ApplianceResource
+from appliance.pipelines.steps import RETRY, done
+from appliance.pipelines.table import CHAT_PAIR_DATASET, CHAT_PAIR_RECORD
+
+GROUP = "datasets"
+PAIRS, RATINGS = "chat_pairs", "feedback"
+
+
+def dataset_assets() -> list[dg.AssetsDefinition]:
+    """The one there is."""
+
+    # Not `asset`: its op would have the name of the job, and Dagster wants them to differ.
+    @dg.multi_asset(
+        name="export_chat_pair_dataset",
+        specs=[
+            dg.AssetSpec(
+                CHAT_PAIR_DATASET,
+                deps=[CHAT_PAIR_RECORD],
+                description="Prompt-response pairs as JSONL for fine-tuning and as Parquet, "
+                "filtered by `[dataset]`, without duplicates, divided by hash.",
+                group_name=GROUP,
+                kinds={"jsonl", "parquet"},
+            )
+        ],
+        retry_policy=RETRY,
+    )
+    def export_chat_pair_dataset(
+        appliance: dg.ResourceParam[ApplianceResource],
+    ) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata=done(_export(appliance)))
+
+    return [export_chat_pair_dataset]
+
+
+async def is_current(appliance: ApplianceResource) -> bool:
+    """Was the dataset made of the pairs and ratings there are, under the rules there are?
+
+    Pairs are counted, too: one that was forgotten must leave the files.  Raises PartUnavailable,
+    ConfigError.
+    """
+    config = appliance.config()
+    manifest = _last(_folder(appliance, config) / MANIFEST)
+    if manifest is None or not _same_rules(manifest, config):
+        return False
+    made_at = datetime.fromisoformat(manifest.made_at).timestamp()
+    async with appliance.pool(config) as pool:
+        if await row_count(pool, PAIRS, exactly=True) != manifest.read:
+            return False
+        return not any([await any_since(pool, table, made_at) for table in (PAIRS, RATINGS)])
+
+
+def _folder(appliance: ApplianceResource, config: Config) -> Path:
+    state = appliance.state()
+    if state is None and not config.dataset.dir:
+        raise ConfigError("[dataset] dir: no folder is named, and no state folder is known")
+    return dataset_folder(config.dataset, state or Path())
+
+
+def _last(path: Path) -> Manifest | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):  # there is none, or one of another release
+        return None
+
+
+def _same_rules(manifest: Manifest, config: Config) -> bool:
+    rules = msgspec.json.decode(msgspec.json.encode(config.dataset))
+    rules.pop("dir")
+    return (rules, config.privacy.store) == (manifest.filters, manifest.privacy_store)
+
+
+async def _export(appliance: ApplianceResource) -> Metadata:
+    config = appliance.config()
+    folder = _folder(appliance, config)
+    async with appliance.pool(config) as pool:
+        manifest = await export(
+            pool, config.dataset, config.privacy.store, folder, since=None, until=None
+        )
+    return of_manifest(manifest, folder)
+
+
+def of_manifest(manifest: Manifest, folder: Path) -> Metadata:
+    """Counts and hashes; no pair."""
+    told: Mapping[str, Any] = msgspec.to_builtins(manifest)
+    return {
+        "path": dg.MetadataValue.path(str(folder)),
+        "dagster/row_count": manifest.train + manifest.validation,
+        **{name: told[name] for name in ("read", "train", "validation")},
+        "exact_duplicates": manifest.exact_duplicates,
+        "near_duplicates": manifest.near_duplicates,
+        "excluded": dg.MetadataValue.json(told["excluded"]),
+        "filters": dg.MetadataValue.json(told["filters"]),
+        "files": dg.MetadataValue.json(told["files"]),
+    }

@@ -1,0 +1,50 @@
+"""The training data as an asset, and when it is made anew."""
+
+import asyncio
+import json
+
+import dagster as dg
+
+from tests.fakes.dagster_lab import Lab
+from tests.fakes.kept_events import recent
+
+JOB, SCHEDULE = "chat_pair_dataset", "chat_pair_dataset_schedule"
+
+
+def test_the_pairs_become_files_once_until_there_is_something_new(stored: Lab) -> None:
+    lab = stored
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)  # there is no dataset yet
+    lab.publish(recent(1, tool_calls=()), recent(2, tool_calls=()))
+    asyncio.run(lab.kept.consume())
+    run = lab.run(JOB)
+    assert run.success, lab.failures(run)
+    found = lab.metadata(run, "chat_pair_dataset")
+    folder = next(lab.datasets.rglob("manifest.json")).parent
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert found["path"] == str(folder)
+    assert found["read"] == 2
+    assert found["dagster/row_count"] == found["train"] + found["validation"]
+    assert found["files"] == manifest["files"]
+    assert found["excluded"] == manifest["excluded"]
+    assert all(len(file["sha256"]) == 64 for file in found["files"].values())
+
+    assert lab.look(SCHEDULE) == "no pair and no rating is newer than the last manifest"
+    lab.kept.execute(
+        "DELETE FROM chat_pairs WHERE trace_id IN (SELECT min(trace_id) FROM chat_pairs)"
+    )
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)  # one was forgotten
+    assert lab.run(JOB).success
+    assert isinstance(lab.look(SCHEDULE), str)
+    rules = f'[dataset]\ndir = "{lab.datasets}"\nmin_rating = 1\n'
+    lab.configure(rules)
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)  # other rules
+    lab.configure()
+    lab.publish(recent(3))
+    asyncio.run(lab.kept.consume())
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)
+
+
+def test_a_host_without_a_folder_for_it_says_so(lab: Lab) -> None:
+    lab.configure("[dataset]\nmin_rating = 0\n")
+    run = lab.run(JOB)
+    assert "[dataset] dir" in lab.failures(run)["export_chat_pair_dataset"]
