@@ -33,12 +33,18 @@ Behind the answer, in processes and tasks no request waits for:
     `infra/nats/streams.py`             the streams, as they must be
 12. `entrypoints/consumer.py`           another process: from JetStream to PostgreSQL
     `infra/nats/consumer/worker.py`     one subject: pull a batch, write it, ack after the commit
+    `infra/nats/consumer/settler.py`    a batch becomes rows: held, written, acked or set aside
     `infra/postgres/writers/base.py`    one transaction a batch; what cannot be written is set aside
     `infra/postgres/dead_letters.py`    where that is, until it is replayed
-13. `cli/trace.py`                      all of it again, by either id of the exchange
+13. `pipelines/definitions.py`          the other driver: what Dagster runs, of the same writers
+    `pipelines/table.py`                a row a subject: its sensor, job and asset
+    `infra/nats/consumer/drain.py`      what a run does: everything that waits, then it ends
+    `pipelines/launcher.py`             who runs it: a child of a warm process
+    `infra/datasets/export.py`          pairs become training data
+14. `cli/trace.py`                      all of it again, by either id of the exchange
 
 Where things are added, one line in one table each: an API surface in `presentation/surface.py`, a
 backend in `infra/backends/__init__.py`, an event topic in `domain/events/topics.py` (one that
-becomes rows in `domain/events/durables.py` and `infra/postgres/writers/__init__.py`, too), a role
-in `entrypoints/__init__.py`, a command in `cli/__init__.py`.
+becomes rows in `domain/events/durables.py`, `infra/postgres/writers/__init__.py` and
+`pipelines/table.py`, too), a role in `entrypoints/__init__.py`, a command in `cli/__init__.py`.
 """

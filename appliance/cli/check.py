@@ -4,6 +4,7 @@ import argparse
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from appliance.config.dagster_home import refuse_unusable
 from appliance.config.load import load_config, own_models, user_config_file
 from appliance.config.schema import Config, ModelConfig
 from appliance.domain.errors import ConfigError
@@ -28,6 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{name}: [[backends]] {backend.name!r} kind: {backend.kind!r} is not one of "
                 f"{', '.join(BACKENDS)}"
             )
+    try:
+        refuse_unusable(config)
+    except ConfigError as exc:
+        raise ConfigError(f"{name}: {exc}") from exc
     print(f"{name}: valid")
     print(_summary(config))
     return 0

@@ -18,7 +18,7 @@ from appliance.config.load import default_state
 from appliance.config.schema import Config
 from appliance.domain.datasets.manifest import Manifest
 from appliance.domain.errors import ConfigError, InvalidRequest, NotFound
-from appliance.infra.datasets.folder import MANIFEST, dataset_folder
+from appliance.infra.datasets.folder import MANIFEST, dataset_folder, manifest_of
 
 HELP = "write pairs as training data: JSONL as OpenAI takes it, and Parquet"
 _EXPORT = "appliance.infra.datasets.export"  # with numpy and pyarrow: imported when it is used
@@ -72,15 +72,14 @@ async def _export(config: Config, target: Path, since: float | None, until: floa
 
 
 def _last(target: Path) -> Manifest:
-    path = target / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return manifest_of(target)
     except FileNotFoundError as exc:
         raise NotFound(
             f"there is no dataset in {target}: `appliance dataset export` writes one"
         ) from exc
     except (OSError, msgspec.DecodeError) as exc:
-        raise ConfigError(f"{path} cannot be read: {exc}") from exc
+        raise ConfigError(f"{target / MANIFEST} cannot be read: {exc}") from exc
 
 
 def _tell(manifest: Manifest, target: Path, *, as_json: bool) -> int:

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from appliance.cli.common import add_target, counted, database, kept_config
-from appliance.cli.instants import told
 from appliance.cli.progress import written_lines
 from appliance.cli.terminal import plain
 from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, NotFound
 from appliance.domain.events.delivery import BatchWriter, Written
 from appliance.domain.events.durables import DURABLES
+from appliance.domain.instants import told
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.dead_letters import DeadLetter, DeadLetters, LetterUnreadable

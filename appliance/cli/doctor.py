@@ -14,10 +14,12 @@ from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
-from appliance.config.dagster_home import postgres_dsn
+from appliance.config.dagster_home import postgres_dsn, refuse_unusable
 from appliance.config.load import default_state, load_config
 from appliance.config.parts import read_parts
+from appliance.config.schema import DagsterConfig
 from appliance.domain.errors import ApplianceError, ConfigError, PartUnavailable
+from appliance.entrypoints.serve import require_free
 from appliance.infra.embedded.health import health
 from appliance.infra.embedded.postgres import postgres_answers
 from appliance.infra.embedded.unprivileged import unprivileged
@@ -88,6 +90,7 @@ def _running(state: Path) -> Iterator[Finding]:
     pid = running_pid(state)
     if pid is None:
         yield Finding("appliance", f"not running on {state}", True, "start it with `appliance up`")
+        yield _tried("[dagster]", _dagster_settings)
         return
     yield Finding("appliance", f"pid {pid} on {state}", True)
     try:
@@ -97,9 +100,11 @@ def _running(state: Path) -> Iterator[Finding]:
         return
     for part in asyncio.run(health(parts)):
         remedy = (
-            "" if part.healthy else f"`appliance up` restarts it; see {state}/logs/{part.name}.log"
+            "" if part.well else f"`appliance up` restarts it; see {state}/logs/{part.name}.log"
         )
-        yield Finding(part.name, f"{part.address} pid {part.pid or '-'}", part.healthy, remedy)
+        starting = " (starting)" if part.awaited else ""
+        found = f"{part.address} pid {part.pid or '-'}{starting}"
+        yield Finding(part.name, found, part.well, remedy)
     if parts.dagster_code:
         yield _tried("dagster's database", partial(_dagster_database, state))
 
@@ -123,6 +128,18 @@ def _room(state: Path) -> str:
     existing = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     return f"{free // 2**20} MB free, {NEEDED_BYTES // 2**20} needed at start"
+
+
+def _dagster_settings() -> str:
+    """Could Dagster start as it is configured?  Asked while nothing runs: then its address must be
+    free."""
+    config = load_config()
+    refuse_unusable(config)
+    if config.dagster.listen:
+        require_free(config.dagster.listen, "[dagster] listen =")
+    if config.dagster.dsn and not asyncio.run(postgres_answers(config.dagster.dsn)):
+        raise ConfigError("the database of [dagster] dsn does not let us in, or is away")
+    return "as configured" if config.dagster != DagsterConfig() else "defaults"
 
 
 def _dagster_database(state: Path) -> str:

@@ -1,8 +1,8 @@
 """`appliance forget ID`: everything of an exchange, a thread or a conversation, taken out for good.
 
-First out of PostgreSQL, where from then on nothing of it is ever written again; then out of the
-streams; then out of what the spool set aside.  Whatever could not be reached is named, and doing it
-again takes that too.
+First out of PostgreSQL, where from then on nothing of it is ever written again; then out of what
+Dagster remembers of its runs; then out of the streams, and what the spool set aside.  Whatever
+could not be reached is named, and so is a dataset that may hold it.
 """
 
 import argparse
@@ -13,12 +13,15 @@ from pathlib import Path
 
 from appliance.cli.common import add_target, counted, database, kept_config
 from appliance.cli.progress import Progress, table_lines
+from appliance.config.dagster_home import postgres_dsn
 from appliance.config.load import default_state
 from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, PartUnavailable
+from appliance.infra.datasets.folder import MANIFEST, dataset_folder
 from appliance.infra.mentions import Mentions
 from appliance.infra.nats.reader.erase import Erased, Eraser
 from appliance.infra.nats.reader.range import visit
+from appliance.infra.postgres.dagster_forget import forget_in_dagster
 from appliance.infra.postgres.forget import Forgotten, forget, look
 from appliance.infra.spool.folder import spool_directory
 from appliance.infra.spool.poison import PoisonFile
@@ -47,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     spool = spool_directory(config.spool, state)
     if not arguments.yes and not _agreed(config, identifier):
         return 1
-    return asyncio.run(_forget(config, spool, identifier))
+    status = asyncio.run(_forget(config, spool, identifier))
+    _say_dataset(dataset_folder(config.dataset, state))
+    return status
 
 
 def _agreed(config: Config, identifier: str) -> bool:
@@ -60,7 +65,8 @@ def _agreed(config: Config, identifier: str) -> bool:
         print(f"  {line}")
     print(
         "with their contents that nobody else refers to; every message of it in the streams "
-        "PIPELINE and TELEMETRY, with its payload; and what the spool has set aside of it."
+        "PIPELINE and TELEMETRY, with its payload; what Dagster shows of it; and what the spool "
+        "has set aside of it."
     )
     print(
         "What was asked under it until now and still arrives is not kept either; what is asked "
@@ -87,12 +93,28 @@ async def _forget(config: Config, spool: Path, identifier: str) -> int:
     print(f"PostgreSQL, {counted(len(forgotten.traces), 'exchange')}:")
     for line in _rows(forgotten.rows):
         print(f"  {line}")
-    left = await _erase(config, spool, identifier, forgotten)
+    left = await _out_of_dagster(config, {identifier, *forgotten.traces})
+    left += await _erase(config, spool, identifier, forgotten)
     concerns = Mentions(identifier, forgotten.at)
     left += await asyncio.to_thread(_take_out_of_spool, spool, concerns)
     for sentence in left:
         print(sentence, file=sys.stderr)
     return 1 if left else 0
+
+
+async def _out_of_dagster(config: Config, ids: set[str]) -> list[str]:
+    """What remains in Dagster's database, as sentences."""
+    try:
+        changed = await forget_in_dagster(postgres_dsn(config), ids, timeout_s=_TIMEOUT_S)
+    except PartUnavailable as exc:
+        days = config.dagster.keep_runs_days
+        return [
+            f"{exc}: ids on its runs, and beginnings of its texts in their previews, remain there "
+            f"until these runs are {counted(days, 'day')} old"
+        ]
+    if changed is not None:
+        print(f"Dagster: {counted(changed, 'record')}")
+    return []
 
 
 async def _erase(config: Config, spool: Path, identifier: str, forgotten: Forgotten) -> list[str]:
@@ -142,6 +164,15 @@ def _take_out_of_spool(spool: Path, concerns: Mentions) -> list[str]:
         f"{counted(waiting, 'record')} of it in the spool {spool}: dropped when they arrive, they "
         f"become no row.  Forget it again once they are shipped, to delete their messages too"
     ]
+
+
+def _say_dataset(folder: Path) -> None:
+    """Only a new export leaves it out; files cannot be edited: their hashes are in the manifest."""
+    if (folder / MANIFEST).exists():
+        print(
+            f"The dataset {folder} was written before and may hold it: "
+            "`appliance dataset export` writes it anew.  Copies of it are not touched."
+        )
 
 
 def _rows(rows: Mapping[str, int]) -> list[str]:

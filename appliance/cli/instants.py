@@ -4,8 +4,6 @@ import argparse
 
 from appliance.domain import instants
 
-told = instants.told
-
 
 def instant(text: str, now: float) -> float:
     """As domain.instants.instant; raises argparse.ArgumentTypeError with what to write instead."""

@@ -1,4 +1,6 @@
-"""`appliance migrate`: bring the database's tables to this version.  `up` does it by itself."""
+"""`appliance migrate`: bring the database's tables to this version.  `up` does it by itself, and
+the role `dagster` does it for Dagster's own.
+"""
 
 import argparse
 import asyncio
@@ -27,4 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"applied {name}")
     if not applied:
         print("the database is up to date")
+    print("Dagster's own tables are made and updated by its role when it starts")
     return 0

@@ -16,13 +16,14 @@ from functools import partial
 import nats.errors
 
 from appliance.cli.common import add_target, counted, database, kept_config
-from appliance.cli.instants import instant, told
+from appliance.cli.instants import instant
 from appliance.cli.progress import Progress, table_lines, written_lines
 from appliance.cli.terminal import plain
 from appliance.config.schema import Config
 from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
 from appliance.domain.events.delivery import Delivery, Rejected, Written
 from appliance.domain.events.durables import DURABLES, PIPELINE
+from appliance.domain.instants import told
 from appliance.infra.mentions import ids_of
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of, visit

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every part is healthy, 1 when one is not, 3 when no appliance runs there."""
+    """0 when every part is healthy or still starts, 1 when one is down, 3 when no appliance runs
+    there."""
     state = (arguments.state or default_state()).expanduser().absolute()
     pid = running_pid(state)
     if pid is None:
@@ -33,8 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"appliance on {state}, pid {pid}\n")
     print(f"{'part':<12} {'pid':>8}  {'health':<8}  address")
     for part in found:
-        word = "healthy" if part.healthy else "down"
-        print(f"{part.name:<12} {part.pid or '-':>8}  {word:<8}  {part.address}")
+        print(f"{part.name:<12} {part.pid or '-':>8}  {part.word:<8}  {part.address}")
     for backend in parts.backends:
         print(f"{backend.name:<12} {'-':>8}  {'yours':<8}  {backend.base_url}")
-    return 0 if all(part.healthy for part in found) else 1
+    return 0 if all(part.well for part in found) else 1

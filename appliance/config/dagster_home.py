@@ -5,17 +5,18 @@ One place, because `up`, which may not import Dagster, and the roles that do mus
 
 import hashlib
 import os
+import socket
 import stat
 import tempfile
 from pathlib import Path
 
-from psycopg.conninfo import make_conninfo
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
 
 DATABASE = "dagster"
-_SOCKET = "code.sock"
 _LONGEST_SOCKET = 100  # bytes; the kernel takes 107 on Linux and 103 on macOS
 
 
@@ -25,14 +26,15 @@ def home(config: Config, state: Path) -> Path:
 
 
 def code_socket(home: Path) -> Path:
-    """The UNIX socket of the code server of `home`, in a folder that `private_folder` makes.
+    """The UNIX socket of this host's code server of `home`, in a folder that `private_folder`
+    makes.  Hosts that share the home have one each: it has the host's name.
 
     A home too deep for a socket's name has it in a folder of this user's below the temporary one.
     """
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     folder = f"appliance-{os.getuid()}-{name}"
     places = (home, Path(tempfile.gettempdir()) / folder, Path("/tmp") / folder)
-    sockets = (place / _SOCKET for place in places)
+    sockets = (place / f"code-{socket.gethostname()[:32]}.sock" for place in places)
     return next(s for s in sockets if len(os.fsencode(s)) <= _LONGEST_SOCKET)
 
 
@@ -47,12 +49,43 @@ def private_folder(folder: Path) -> Path:
         found = folder.lstat()
     except OSError as exc:
         raise ConfigError(f"the folder {folder} cannot be made: {exc.strerror}") from exc
+    _require_private(folder, found)
+    return folder
+
+
+def _require_private(folder: Path, found: os.stat_result) -> None:
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
     if not ours or found.st_mode & 0o077:
         raise ConfigError(
             f"the folder {folder} is not this user's alone: change its owner or mode, or remove it"
         )
-    return folder
+
+
+def refuse_unusable(config: Config) -> None:
+    """Raise ConfigError for a `[dagster] home` or `dsn` that cannot work.  Makes nothing."""
+    if config.dagster.dsn:
+        require_dsn(config.dagster.dsn)
+    if not config.dagster.home:
+        return
+    folder = home(config, Path())
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError as exc:
+        raise ConfigError(f"[dagster] home: {exc.filename}: {exc.strerror}") from exc
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"[dagster] home: nothing can be written in {existing}")
+    if existing == folder:
+        _require_private(folder, folder.lstat())
+
+
+def require_dsn(dsn: str) -> dict[str, str]:
+    """The words of a psycopg DSN and their values; ConfigError, without them, when it is none."""
+    try:
+        found = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # The DSN's own words may be in the error: they may hold the password.
+        raise ConfigError("[dagster] dsn: is not a connection string of PostgreSQL") from None
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def postgres_dsn(config: Config) -> str:

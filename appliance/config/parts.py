@@ -47,6 +47,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         default_factory=list
     )  # found servers and --backend
     pids: dict[str, int] = msgspec.field(default_factory=dict)
+    awaited: list[str] = msgspec.field(default_factory=list)  # starting, never up yet
 
 
 def parts_file(state: Path) -> Path:

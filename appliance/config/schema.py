@@ -206,9 +206,11 @@ class DagsterConfig(Table, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()  # beside loopback names and the listen address
     run_events: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000  # at most, of one run
     max_runs: Count = 2  # at once
+    runs_every_s: Positive = 60.0  # of one sensor, after ten in a row; sooner when much waits
     ack_wait_s: Positive = 30.0  # how long a run that died keeps its messages from the next
     freshness_s: Positive = 600.0  # events older than this and not yet rows fail the check
     keep_runs_days: Annotated[int, Meta(ge=1, le=3650)] = 14  # runs, their events and logs
+    keep_runs: Annotated[int, Meta(ge=1, le=10_000_000)] = 5_000  # at most so many of them
     keep_ticks_days: Annotated[int, Meta(ge=1, le=3650)] = 3
 
 

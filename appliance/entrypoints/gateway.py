@@ -41,7 +41,7 @@ from appliance.entrypoints.lifespan import KeyWatch, beside
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.pipeline_lag import PipelineLag
 from appliance.entrypoints.readiness import Check, Readiness
-from appliance.entrypoints.routing import make_routing
+from appliance.entrypoints.routing import Routing, make_routing
 from appliance.entrypoints.serve import serve, split_listen
 from appliance.infra.backends import Backend
 from appliance.infra.http.client import HttpClient
@@ -105,29 +105,12 @@ def create(
     backends = adapters.backends
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
-    augmenter = _augmenter(config, adapters)
     metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health, adapters.lag))
     sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
     seal = Seal(seal_secret(config, state))
     access_log = AccessLines("gateway", config.log.level, later=soon)
-    chat = ChatService(
-        routing.router,
-        backends,
-        slots,
-        augmenter,
-        sinks,
-        retry=RetryPolicy(config.routing.retries, config.routing.retry_backoff_s),
-        limits=ChatLimits(config.gateway.first_token_timeout_s, config.gateway.total_timeout_s),
-        clock=_CLOCK,
-        host=socket.gethostname(),
-        status_of=status_of,
-        health=routing.health,
-        fetcher=adapters.fetcher,
-        seal=seal,
-        unkept=_unkept(config.spool, adapters.spool),
-    )
     services = Services(
-        chat=chat,
+        chat=_chat(config, adapters, routing, slots, sinks, seal),
         counts=TokenCounts(routing.router, backends, adapters.fetcher, seal),
         embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
         feedback=FeedbackService(
@@ -149,6 +132,32 @@ def create(
     )
     app = build_app(SURFACES, services, _http_settings(config, keys, access_log))
     return app, _lifespan(config, adapters, keys, routing.prober, access_log)
+
+
+def _chat(
+    config: Config,
+    adapters: Adapters,
+    routing: Routing,
+    slots: Mapping[str, Slots],
+    sinks: tuple[ExchangeSink, ...],
+    seal: Seal,
+) -> ChatService:
+    return ChatService(
+        routing.router,
+        adapters.backends,
+        slots,
+        _augmenter(config, adapters),
+        sinks,
+        retry=RetryPolicy(config.routing.retries, config.routing.retry_backoff_s),
+        limits=ChatLimits(config.gateway.first_token_timeout_s, config.gateway.total_timeout_s),
+        clock=_CLOCK,
+        host=socket.gethostname(),
+        status_of=status_of,
+        health=routing.health,
+        fetcher=adapters.fetcher,
+        seal=seal,
+        unkept=_unkept(config.spool, adapters.spool),
+    )
 
 
 def _adapters(config: Config, spool_dir: Path) -> Adapters:

@@ -92,13 +92,13 @@ async def up(options: UpOptions, say: Say, when_ready: Callable[[Parts], Awaitab
                 group.create_task(supervisor.watch())
                 await _wait_ready(parts.gateway, say)
                 if not own.dagster:
-                    places.announce(supervisor.pids, supervisor.answered)
+                    places.announce(supervisor.pids, supervisor.answered, supervisor.awaited)
                 say(f"ready in {time.monotonic() - began:.1f} s")
                 await when_ready(parts)
                 if own.dagster:
                     group.create_task(supervisor.watch_late())
                     await supervisor.late_settled()
-                    places.announce(supervisor.pids, supervisor.answered)
+                    places.announce(supervisor.pids, supervisor.answered, supervisor.awaited)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from appliance.infra.embedded.nats import Nats
 from appliance.infra.embedded.postgres import Postgres
 from appliance.infra.postgres.migrate import migrate
 from appliance.infra.supervise.part import Part
-from appliance.infra.supervise.probes import http_answers, socket_accepts
+from appliance.infra.supervise.probes import LEADS, dagster_state, http_answers, socket_accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,14 @@ def table(options: RoleOptions, own: Own) -> list[Part]:
 def _dagster_rows(options: RoleOptions, dagster: Dagster) -> list[Part]:
     """Late: they cost seconds of a core, which the gateway and the first answer need first.  Both
     start at once: `dagster` itself waits for the code server, most of its start is imports."""
+
+    async def answers() -> bool:
+        return await dagster_state(dagster.page) != ""
+
+    async def stands_by() -> str:
+        state = await dagster_state(dagster.page)
+        return state if state != LEADS else ""
+
     return [
         Part(
             "dagster-code",
@@ -106,8 +114,9 @@ def _dagster_rows(options: RoleOptions, dagster: Dagster) -> list[Part]:
             "dagster",
             _role(options, "dagster", dagster.listen),
             where=dagster.page,
-            healthy=lambda: http_answers(f"{dagster.page}/server_info"),
-            stop_limit_s=15.0,  # its own bound is seven
+            healthy=answers,
+            remark=stands_by,
+            stop_limit_s=15.0,  # its own bound is five
             late=True,
         ),
     ]

@@ -14,8 +14,8 @@ import msgspec
 from appliance.config.schema import Config
 from appliance.domain.datasets.manifest import Manifest
 from appliance.domain.errors import ConfigError
-from appliance.infra.datasets.export import export
-from appliance.infra.datasets.folder import MANIFEST, dataset_folder
+from appliance.infra.datasets.export import export, filters_of
+from appliance.infra.datasets.folder import dataset_folder, manifest_of
 from appliance.infra.postgres.table_facts import any_since, row_count
 from appliance.pipelines.metadata import Metadata
 from appliance.pipelines.resources import ApplianceResource
@@ -55,18 +55,25 @@ def dataset_assets() -> list[dg.AssetsDefinition]:
 async def is_current(appliance: ApplianceResource) -> bool:
     """Was the dataset made of the pairs and ratings there are, under the rules there are?
 
-    Pairs are counted, too: one that was forgotten must leave the files.  Raises PartUnavailable,
-    ConfigError.
+    Pairs are counted, too: they may be late, or gone.  Whatever was forgotten must leave the files,
+    also when as many came late as went.  Raises PartUnavailable, ConfigError.
     """
     config = appliance.config()
-    manifest = _last(_folder(appliance, config) / MANIFEST)
-    if manifest is None or not _same_rules(manifest, config):
+    try:
+        manifest = manifest_of(_folder(appliance, config))
+    except (OSError, msgspec.DecodeError):  # there is none, or one of another release
+        return False
+    if (manifest.filters, manifest.privacy_store) != (
+        filters_of(config.dataset),
+        config.privacy.store,
+    ):
         return False
     made_at = datetime.fromisoformat(manifest.made_at).timestamp()
     async with appliance.pool(config) as pool:
         if await row_count(pool, PAIRS, exactly=True) != manifest.read:
             return False
-        return not any([await any_since(pool, table, made_at) for table in (PAIRS, RATINGS)])
+        newer = [await any_since(pool, table, made_at) for table in (PAIRS, RATINGS)]
+        return not any([*newer, await any_since(pool, "forgotten", made_at, at="forgotten_at")])
 
 
 def _folder(appliance: ApplianceResource, config: Config) -> Path:
@@ -74,19 +81,6 @@ def _folder(appliance: ApplianceResource, config: Config) -> Path:
     if state is None and not config.dataset.dir:
         raise ConfigError("[dataset] dir: no folder is named, and no state folder is known")
     return dataset_folder(config.dataset, state or Path())
-
-
-def _last(path: Path) -> Manifest | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):  # there is none, or one of another release
-        return None
-
-
-def _same_rules(manifest: Manifest, config: Config) -> bool:
-    rules = msgspec.json.decode(msgspec.json.encode(config.dataset))
-    rules.pop("dir")
-    return (rules, config.privacy.store) == (manifest.filters, manifest.privacy_store)
 
 
 async def _export(appliance: ApplianceResource) -> Metadata:

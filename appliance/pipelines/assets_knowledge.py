@@ -7,12 +7,11 @@ import time
 import dagster as dg
 
 from appliance.domain.events.chat import PERSIST
-from appliance.infra.postgres.event_checks import RECENT_S
 from appliance.infra.postgres.pair_vectors import PairsEmbedded, embed_pairs
-from appliance.infra.postgres.pipeline_runs import RunPart, record
-from appliance.infra.postgres.table_facts import covered, exchanges
+from appliance.infra.postgres.pipeline_runs import RunPart, covered, record
+from appliance.infra.postgres.table_facts import exchanges
 from appliance.pipelines.assets import part_of
-from appliance.pipelines.metadata import Metadata, of_table, of_times
+from appliance.pipelines.metadata import RECENT_S, Metadata, of_table, of_times
 from appliance.pipelines.resources import ApplianceResource, EmbeddingResource
 from appliance.pipelines.steps import RETRY, done
 from appliance.pipelines.table import CHAT_PAIR_RECORD, CHAT_RECORD, KNOWLEDGE_EVENTS, SUBJECTS

@@ -15,7 +15,8 @@ import msgspec
 
 from appliance.config.schema import Config, RetentionConfig
 from appliance.domain.errors import PartUnavailable
-from appliance.infra.nats.lag import Lag, read_lag
+from appliance.domain.events.durables import DURABLES
+from appliance.infra.nats.lag import read_lag
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.nats.streams import HOUR_S
 from appliance.infra.postgres.event_checks import (
@@ -89,14 +90,12 @@ async def _whole(asked: Asked) -> Finding:
 
 
 async def _fresh(asked: Asked) -> Finding:
-    """Of the drivers of a subject the one that is further counts: either makes all rows."""
     try:
         async with visit(asked.config.nats) as client:
-            lags = [lag for lag in await read_lag(client, time.time) if _is_of(lag, asked.subject)]
+            (lag,) = await read_lag(client, time.time, [DURABLES[asked.subject.name]])
     except PartUnavailable as exc:
         return Finding(f"nobody knows: {exc}")
-    age_s = min((lag.oldest_age_s for lag in lags), default=0.0)
-    waiting = min((lag.pending + lag.unacked for lag in lags), default=0)
+    age_s, waiting = lag.oldest_age_s, lag.pending + lag.unacked
     most_s = asked.config.dagster.freshness_s
     late = f"{waiting} events wait, the oldest for {age_s:.0f} s, and {most_s:.0f} s are the limit"
     found = {"waiting": waiting, "oldest_s": round(age_s, 1), "limit_s": most_s}
@@ -184,10 +183,6 @@ def _result(subject: Subject, check: Check, found: Finding) -> dg.AssetCheckResu
         description=found.wrong or None,
         metadata=found.metadata,
     )
-
-
-def _is_of(lag: Lag, subject: Subject) -> bool:
-    return lag.subject == subject.name
 
 
 def _kept_s(retention: RetentionConfig) -> float:

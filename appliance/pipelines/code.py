@@ -1,19 +1,23 @@
 """The role `dagster-code`: the code server, which evaluates sensors and schedules for the daemon
 and describes the definitions to it.
 
-It becomes `dagster api grpc` on a UNIX socket in a private folder, never TCP: whoever reaches it
-can run code.  The process keeps its pid, and with it what ends it when `up` dies.
+It waits for Dagster's database, without which there is no code server, and becomes `dagster api
+grpc` on a UNIX socket in a private folder, never TCP: whoever reaches it can run code.  The process
+keeps its pid, and with it what ends it when `up` dies.
 """
 
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from appliance.config import dagster_home
 from appliance.domain.errors import ConfigError
 from appliance.entrypoints.options import RunOptions
+from appliance.infra.telemetry.logs import configure
 from appliance.pipelines import instance
+from appliance.pipelines.waiting import database_answers, until
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,12 +25,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 def run(options: RunOptions, module: str = instance.DEFINITIONS) -> None:
     """Replace this process by the code server of `module`.
 
-    Raises ConfigError when another one serves this home already.
+    Raises ConfigError when another one serves this home already, or there is no database.
     """
+    configure("dagster-code", options.config.log.level)
     environment = instance.environment(options, module)
     place = dagster_home.code_socket(Path(environment[instance.HOME_VARIABLE]))
     dagster_home.private_folder(place.parent)
     _clear(place)
+    until("the database", lambda: database_answers(options.config), time.sleep)
     os.umask(0o077)
     os.execve(sys.executable, command(place, module), {**os.environ, **environment})
 

@@ -27,7 +27,7 @@ def build(appliance: ApplianceResource) -> dg.Definitions:
         assets=[*event_assets(), *knowledge_assets(), *dataset_assets()],
         asset_checks=asset_checks(),
         jobs=[*asset_jobs(), housekeeping_job()],
-        sensors=sensors(),
+        sensors=sensors(appliance),
         schedules=schedules(),
         resources={APPLIANCE: appliance, EMBEDDING: EmbeddingResource(appliance)},
         executor=dg.in_process_executor,

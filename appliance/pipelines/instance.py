@@ -6,12 +6,12 @@ No secret is written: the database's password is in the environment of our own p
 """
 
 import os
-from collections.abc import Mapping
+import socket
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from appliance.config import dagster_home
 from appliance.config.load import default_state, shipped
@@ -85,8 +85,12 @@ def postgres_url(config: Config) -> str:
 
 
 def conninfo(config: Config) -> str:
-    """The same database as a psycopg DSN."""
-    return make_conninfo(**_parameters(config), application_name="appliance-dagster-leader")
+    """The same database as a psycopg DSN; connecting is bounded."""
+    ours = {
+        "application_name": "appliance-dagster",
+        "connect_timeout": _whole_s(config.postgres.connect_timeout_s),
+    }
+    return make_conninfo(**ours | _parameters(config))
 
 
 def require_database(config: Config) -> None:
@@ -96,7 +100,7 @@ def require_database(config: Config) -> None:
     PartUnavailable when the server is away or refuses us.
     """
     try:
-        psycopg.connect(conninfo(config), connect_timeout=_seconds(config)).close()
+        psycopg.connect(conninfo(config)).close()
     except psycopg.OperationalError as exc:
         if _missing(config):
             raise ConfigError(_how_to_make(config)) from None
@@ -105,13 +109,7 @@ def require_database(config: Config) -> None:
 
 def _parameters(config: Config) -> dict[str, str]:
     """libpq's words and their values; `dbname` is always among them."""
-    dsn = dagster_home.postgres_dsn(config)
-    try:
-        found: Mapping[str, object] = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        # The DSN's own words may be in the error: they may hold the password.
-        raise ConfigError("[dagster] dsn: is not a connection string of PostgreSQL") from None
-    told = {name: str(value) for name, value in found.items() if value is not None}
+    told = dagster_home.require_dsn(dagster_home.postgres_dsn(config))
     return {"dbname": dagster_home.DATABASE, **told}
 
 
@@ -133,7 +131,8 @@ def _missing(config: Config) -> bool:
     if config.dagster.dsn or not config.postgres.dsn:
         return False
     try:
-        with psycopg.connect(config.postgres.dsn, connect_timeout=_seconds(config)) as own:
+        timeout_s = int(_whole_s(config.postgres.connect_timeout_s))
+        with psycopg.connect(config.postgres.dsn, connect_timeout=timeout_s) as own:
             name = _parameters(config)["dbname"]
             found = own.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
     except psycopg.Error:
@@ -151,10 +150,6 @@ def _how_to_make(config: Config) -> str:
     )
 
 
-def _seconds(config: Config) -> int:
-    return int(_whole_s(config.postgres.connect_timeout_s))
-
-
 def _whole_s(seconds: float) -> str:
     """libpq counts whole seconds, and at least two."""
     return str(max(2, round(seconds)))
@@ -162,7 +157,8 @@ def _whole_s(seconds: float) -> str:
 
 def _lay(path: Path, text: str) -> None:
     """Replace `path` by rename when it says something else: other processes may be reading it."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    # Of this process among those of all hosts that share the folder.
+    fresh = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return

@@ -72,6 +72,7 @@ def _window() -> dg.ConfigMapping:
     @dg.config_mapping(
         config_schema={
             "since": dg.Field(str, description="2026-11-21T14:00:00Z, or an age like 2h"),
+            # Not empty: without both the assets would take what waits, and ack it.
             "until": dg.Field(str, default_value="0s", description="In the same words"),
         }
     )

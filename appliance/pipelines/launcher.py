@@ -1,9 +1,9 @@
 """ForkLauncher: hands a run to a warm run server, and knows what became of it.
 
 `dagster.yaml` names the class; the `dagster` process has the only one that launches (runs asked for
-elsewhere wait in the queue for its daemon).  The run server (runner.py) is started for the first
-run, ended after `idle_s` without any, and dies with this process.  A run whose process is gone is
-marked failed with a sentence; what it had pulled is delivered again to the next.
+elsewhere wait in the queue for its daemon).  The run server (run_server.py) is started for the
+first run, ended after `idle_s` without any, and dies with this process.  A run whose process is
+gone is marked failed with a sentence; what it had pulled is delivered again to the next.
 """
 
 import logging
@@ -35,14 +35,13 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.pipelines.worker import WORKER_TAG, Ended, Order, Started, Worker, is_alive
-from appliance.pipelines.worker import read_worker as _read_worker
+from appliance.pipelines.run_worker import WORKER_TAG, Ended, Order, Worker, is_alive, read_worker
 
 _IDLE_S = 120.0
-_LEAVE_S = 4.0
+_LEAVE_S = 2.5  # the run server gives its runs two
 _RETRY_S = 1.0
 _UNFINISHED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
-_AWAY = (SQLAlchemyError, DagsterPostgresException, DagsterError)
+_AWAY = (SQLAlchemyError, DagsterPostgresException)
 # A thread pool that an import started in the run server would not be there in its children.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _log = logging.getLogger("appliance.pipelines.launcher")
@@ -50,12 +49,12 @@ _log = logging.getLogger("appliance.pipelines.launcher")
 
 @dataclass(slots=True)
 class _RunServer:
-    """The process at the other end; `runs`: their pids, 0 until it has told."""
+    """The process at the other end; `runs`: what it was told to start, and has not ended."""
 
     process: subprocess.Popen[bytes]
     orders: IO[bytes]
     reports: int
-    runs: dict[str, int] = field(default_factory=dict)
+    runs: set[str] = field(default_factory=set)
 
     def send(self, order: Order) -> None:
         self.orders.write(msgspec.json.encode(order) + b"\n")
@@ -119,7 +118,8 @@ class ForkLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 return True
         worker = _worker_of(run)
         if worker is not None and is_alive(worker):
-            os.killpg(worker.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.killpg(worker.pid, signal.SIGTERM)
         else:
             instance.report_run_canceled(run, "Its process had ended before.")
         return True
@@ -177,13 +177,13 @@ class ForkLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             server.send(Order(run=run_id))
         except (OSError, ValueError):
             return False
-        server.runs[run_id] = 0
+        server.runs.add(run_id)
         return True
 
     def _open(self) -> _RunServer:
         # Its own session: Ctrl-C is for this process, which then ends it in order.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "appliance.pipelines.runner"],
+            [sys.executable, "-P", "-m", "appliance.pipelines.leash", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **_ONE_THREAD},
@@ -209,15 +209,8 @@ class ForkLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 return self._bury(server)
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                self._take(server, msgspec.json.decode(line, type=Started | Ended))
-
-    def _take(self, server: _RunServer, report: Started | Ended) -> None:
-        if isinstance(report, Started):
-            server.runs[report.run] = report.pid
-            return
-        self._settle(report.run, _sentence(report))
-        with self._lock:
-            server.runs.pop(report.run, None)
+                report = msgspec.json.decode(line, type=Ended)
+                self._settle(server, report.run, _sentence(report))
 
     def _end_idle(self, server: _RunServer) -> None:
         with self._lock:
@@ -241,22 +234,30 @@ class ForkLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         if left:
             _log.error("run_server_died", extra={"status": status, "runs": left})
         for run_id in left:
-            self._settle(run_id, f"The run server died (status {status}), and this run with it.")
-            server.runs.pop(run_id, None)
+            sentence = f"The run server died (status {status}), and this run with it."
+            self._settle(server, run_id, sentence)
 
-    def _settle(self, run_id: str, sentence: str) -> None:
-        """Mark a run failed, or canceled, unless it says itself how it ended.  Waits for the
-        database; at the end of this process the next one's sweep does it."""
+    def _settle(self, server: _RunServer, run_id: str, sentence: str) -> None:
+        """Mark a run of `server` failed, or canceled, unless it says itself how it ended.
+
+        Waits for the database; at the end of this process the next one's sweep does it.  What
+        Dagster itself refuses would be refused again: its run monitoring finds the run next.
+        """
         while True:
             try:
                 run = self._instance.get_run_by_id(run_id)
                 if run is not None and not run.is_finished:
                     self._fail(run, sentence)
-                return
+                break
             except _AWAY as exc:
                 _log.warning("run_not_settled", extra={"run": run_id, "error": str(exc)})
+            except DagsterError:
+                _log.exception("run_not_settled", extra={"run": run_id})
+                break
             if self._closed.wait(_RETRY_S):
                 return
+        with self._lock:
+            server.runs.discard(run_id)
 
     def _fail(self, run: DagsterRun, sentence: str) -> None:
         if run.status == DagsterRunStatus.CANCELING:
@@ -268,7 +269,7 @@ class ForkLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
 
 def _worker_of(run: DagsterRun) -> Worker | None:
     tag = run.tags.get(WORKER_TAG)
-    return _read_worker(tag) if tag else None
+    return read_worker(tag) if tag else None
 
 
 def _gone(worker: Worker | None) -> str:

@@ -22,7 +22,7 @@ class Leader:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        self._connection: psycopg.Connection | None = None
+        self._holding: psycopg.Connection | None = None  # the connection that has the lock
 
     def take(self) -> bool:
         """Have the lock, or take it again after PostgreSQL was away; False when another process
@@ -30,25 +30,30 @@ class Leader:
 
         Raises psycopg.OperationalError while PostgreSQL is away: then nobody has it.
         """
-        if self._connection is not None:
+        if self._holding is not None:
             try:
-                self._connection.execute("SELECT 1")
+                self._holding.execute("SELECT 1")
                 return True
             except psycopg.OperationalError:
                 self.close()
-        self._connection = psycopg.connect(self._conninfo, autocommit=True)
-        for setting in _SETTINGS:
-            self._connection.execute(setting)
-        row = self._connection.execute(
-            "SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _KEY]
-        ).fetchone()
-        if row == (True,):
-            return True
-        self.close()
-        return False
+        fresh = psycopg.connect(self._conninfo, autocommit=True)
+        try:
+            if _locked(fresh):
+                self._holding = fresh
+        finally:
+            if self._holding is not fresh:
+                fresh.close()
+        return self._holding is not None
 
     def close(self) -> None:
         """Let go of it."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._holding is not None:
+            self._holding.close()
+            self._holding = None
+
+
+def _locked(connection: psycopg.Connection) -> bool:
+    for setting in _SETTINGS:
+        connection.execute(setting)
+    taken = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [_CLASS, _KEY]).fetchone()
+    return taken == (True,)

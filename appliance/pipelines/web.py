@@ -20,6 +20,10 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DEFAULT_LISTEN = "127.0.0.1:3000"
+_STANDS_BY = (
+    "This dagster role stands by: another one, here or on another host, has the database and "
+    "serves the pipelines' pages.  This one takes over when it ends."
+)
 _FRAMES = (b"x-frame-options", b"SAMEORIGIN")
 
 
@@ -70,12 +74,22 @@ class Guarded:
         return "GraphQL is asked with POST" if _executes_by_get(scope, headers) else ""
 
 
+async def stands_by(scope: Scope, receive: Receive, send: Send) -> None:
+    """The page of a role that waits: 503 and a sentence, wherever one looks.  `up` and `status`
+    know it by the 503, which Dagster's own /server_info never is."""
+    del receive
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1013, "reason": _STANDS_BY})
+    elif scope["type"] == "http":
+        await _say(send, 503, _STANDS_BY)
+
+
 def _executes_by_get(scope: Scope, headers: list[tuple[bytes, bytes]]) -> bool:
     """Dagster executes mutations that come as GET, and an image of a foreign page sends no Origin.
     With text/html it answers its own page and executes nothing."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return False
-    accepts = b",".join(value for name, value in headers if name == b"accept")
+    accepts = next((value for name, value in headers if name == b"accept"), b"")  # as Dagster
     return scope["path"].rstrip("/").endswith("/graphql") and b"text/html" not in accepts
 
 
@@ -84,12 +98,16 @@ async def _refuse(scope: Scope, send: Send, why: str) -> None:
         # Before it is open: the server answers 403.
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return
-    body = f"{why}\n".encode()
+    await _say(send, 403, why)
+
+
+async def _say(send: Send, status: int, sentence: str) -> None:
+    body = f"{sentence}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
     ]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -1,6 +1,5 @@
 """`POST /v1/feedback`: from a request to its row, and what becomes of it after that."""
 
-import asyncio
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.cross.clients import CLIENTS, Ask, Client
 from tests.e2e.asking import CHAT, error_of, question
 from tests.fakes.answers import chat
@@ -37,9 +35,9 @@ def pipeline(
     backend: ScriptedBackend,
     server: NatsServer,
     postgres_cluster: Cluster,
+    migrated: str,
 ) -> Iterator[Pipeline]:
-    dsn = postgres_cluster.create_database()
-    asyncio.run(migrate(dsn))
+    dsn = postgres_cluster.create_database(migrated)
     keys = tmp_path_factory.mktemp("keys") / "keys.toml"
     keys.write_text(
         "".join(

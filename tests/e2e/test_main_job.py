@@ -194,9 +194,9 @@ route = "rag"
 """
     body = {"model": "librarian", "messages": ask("Who painted the lighthouse of Ormel?")}
     with GatewayProcess(tmp_path, config, "--state", str(appliance.state)) as second:
-        once = httpx.post(f"{second.url}/v1/chat/completions", json=body | {"max_tokens": 5})
-        streamed = httpx.post(
-            f"{second.url}/v1/chat/completions", json=body | {"max_tokens": 5, "stream": True}
+        once, streamed = (
+            httpx.post(f"{second.url}/v1/chat/completions", json=body | more, timeout=60)
+            for more in ({"max_tokens": 5}, {"max_tokens": 5, "stream": True})
         )
     assert once.status_code == 200, once.text
     assert once.headers["x-served-route"] == "rag"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.e2e.asking import question
 from tests.fakes.answers import chat
 from tests.fakes.pipeline import Pipeline
@@ -23,11 +22,10 @@ TABLES = ("chat_history", "chat_pairs", "flow_lineage", "tool_calls", "tool_resu
 
 @pytest.fixture
 async def pipeline(
-    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, fresh_dsn: str
+    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, dsn: str
 ) -> Pipeline:
-    await migrate(fresh_dsn)
     backend.script("scripted", chat("the moth", tool_calls=(CALL,)))
-    return Pipeline(tmp_path / "rig", backend.base_url, nats_server, fresh_dsn)
+    return Pipeline(tmp_path / "rig", backend.base_url, nats_server, dsn)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import httpx
 import nats
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.e2e.asking import CHAT, error_of, question
 from tests.fakes.answers import chat, reply_json
 from tests.fakes.inference import ScriptedInference
@@ -47,9 +46,9 @@ def pipeline(
     backend: ScriptedBackend,
     server: NatsServer,
     postgres_cluster: Cluster,
+    migrated: str,
 ) -> Iterator[Pipeline]:
-    dsn = postgres_cluster.create_database()
-    asyncio.run(migrate(dsn))
+    dsn = postgres_cluster.create_database(migrated)
     with ScriptedInference() as inference:
         tables = f'[inference]\nurl = "{inference.url}"\n'
         folder = tmp_path_factory.mktemp("hostile")

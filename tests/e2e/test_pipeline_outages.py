@@ -123,10 +123,9 @@ def test_a_consumer_that_comes_before_nats_and_before_the_tables_says_so_and_goe
 
 
 def test_a_gateway_with_a_wrong_token_serves_says_so_and_loses_nothing(
-    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, fresh_dsn: str
+    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, dsn: str
 ) -> None:
-    asyncio.run(migrate(fresh_dsn))
-    pipeline = rig(tmp_path, backend, nats_server, fresh_dsn)
+    pipeline = rig(tmp_path, backend, nats_server, dsn)
     (pipeline.folder / "token").write_text(secrets.token_hex(8))
     with pipeline:
         asked = [pipeline.ask(question(stream=stream)) for stream in (False, True)]
@@ -139,10 +138,8 @@ def test_a_gateway_with_a_wrong_token_serves_says_so_and_loses_nothing(
 
 
 def test_a_stream_that_cannot_be_used_is_named_waited_for_and_shipped_to_once_it_is_gone(
-    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, fresh_dsn: str
+    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, dsn: str
 ) -> None:
-    asyncio.run(migrate(fresh_dsn))
-
     async def act(create: bool) -> None:
         client = await nats.connect(nats_server.config.url, token=nats_server.config.token)
         js = client.jetstream()
@@ -154,7 +151,7 @@ def test_a_stream_that_cannot_be_used_is_named_waited_for_and_shipped_to_once_it
         await client.close()
 
     asyncio.run(act(create=True))
-    with rig(tmp_path, backend, nats_server, fresh_dsn) as pipeline:
+    with rig(tmp_path, backend, nats_server, dsn) as pipeline:
         consumer = pipeline.consumer
         assert consumer is not None
         asked = [pipeline.ask(question(stream=stream)) for stream in (False, True)]
@@ -169,16 +166,15 @@ def test_a_stream_that_cannot_be_used_is_named_waited_for_and_shipped_to_once_it
 
 
 def test_where_nothing_can_be_kept_and_must_be_every_surface_refuses(
-    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, fresh_dsn: str
+    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, dsn: str
 ) -> None:
-    asyncio.run(migrate(fresh_dsn))
     nats_server.kill()
     with ScriptedInference() as inference:
         made = rig(
             tmp_path,
             backend,
             nats_server,
-            fresh_dsn,
+            dsn,
             f'max_bytes = 65536\nwhen_full = "refuse"\n[inference]\nurl = "{inference.url}"\n',
         )
         with made as pipeline:

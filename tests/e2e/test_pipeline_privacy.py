@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from appliance.domain.vectorstore.ports import NewChunk
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from tests.e2e.asking import CHAT, question
@@ -40,12 +39,11 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def library(fresh_dsn: str) -> str:
+async def library(dsn: str) -> str:
     """A database with one document, whose words and name are secrets too."""
-    await migrate(fresh_dsn)
     text = f"the gateway port, {SAID}document"
     vectors = (await WordEmbedder().embed([text])).vectors
-    async with PostgresPool(fresh_dsn) as pool:
+    async with PostgresPool(dsn) as pool:
         await PgVectorStore(pool).replace(
             f"{SAID}file.md",
             workspace="default",
@@ -54,7 +52,7 @@ async def library(fresh_dsn: str) -> str:
             model="words",
             chunks=[NewChunk(0, text, vectors[0])],
         )
-    return fresh_dsn
+    return dsn
 
 
 @pytest.fixture

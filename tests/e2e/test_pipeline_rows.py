@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from appliance.domain.vectorstore.ports import NewChunk
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from tests.cross.clients import CLIENTS, Ask, Client
@@ -43,8 +42,9 @@ def pipeline(
     backend: ScriptedBackend,
     spare: ScriptedBackend,
     postgres_cluster: Cluster,
+    migrated: str,
 ) -> Iterator[Pipeline]:
-    dsn = postgres_cluster.create_database()
+    dsn = postgres_cluster.create_database(migrated)
     asyncio.run(filled(dsn))
     server = NatsServer(tmp_path_factory.mktemp("nats"))
     server.start()
@@ -61,7 +61,6 @@ def pipeline(
 
 
 async def filled(dsn: str) -> None:
-    await migrate(dsn)
     vectors = (await WordEmbedder().embed(CHUNKS)).vectors
     pairs = enumerate(zip(CHUNKS, vectors, strict=True))
     chunks = [NewChunk(n, content, vector) for n, (content, vector) in pairs]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.e2e.asking import question
 from tests.fakes.answers import chat
 from tests.fakes.pipeline import Pipeline
@@ -18,20 +17,12 @@ CONVERSATIONS, TURNS = 6, 20
 
 
 @pytest.fixture
-async def migrated(fresh_dsn: str) -> str:
-    await migrate(fresh_dsn)
-    return fresh_dsn
-
-
-@pytest.fixture
 def pair(
-    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, migrated: str
+    tmp_path: Path, backend: ScriptedBackend, nats_server: NatsServer, dsn: str
 ) -> Iterator[Pipeline]:
     backend.forget()
     backend.script("scripted", chat())
-    made = Pipeline(
-        tmp_path / "rig", backend.base_url, nats_server, migrated, gateways=2, consumers=2
-    )
+    made = Pipeline(tmp_path / "rig", backend.base_url, nats_server, dsn, gateways=2, consumers=2)
     with made as running:
         yield running
 

@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from appliance.domain.vectorstore.ports import NewChunk
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from tests.cross.clients import CLIENTS, Ask, Client, seen, send
@@ -307,7 +306,6 @@ DOCUMENTS = {
 
 
 async def _fill(dsn: str) -> None:
-    await migrate(dsn)
     async with PostgresPool(dsn) as pool:
         for name, contents in DOCUMENTS.items():
             vectors = (await WordEmbedder().embed(contents)).vectors
@@ -320,13 +318,13 @@ async def _fill(dsn: str) -> None:
 
 @pytest.fixture
 def librarian(
-    backends: dict[str, ScriptedBackend], fresh_dsn: str, tmp_path_factory: pytest.TempPathFactory
+    backends: dict[str, ScriptedBackend], dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     """A gateway with an embedding model and documents."""
-    asyncio.run(_fill(fresh_dsn))
+    asyncio.run(_fill(dsn))
     with ScriptedInference() as inference:
         folder = tmp_path_factory.mktemp("librarian")
-        (folder / "dsn").write_text(fresh_dsn)
+        (folder / "dsn").write_text(dsn)
         tables = (
             f'[postgres]\ndsn = "file:{folder / "dsn"}"\n'
             f'[inference]\nurl = "{inference.url}"\n'

@@ -17,6 +17,7 @@ import pytest
 
 from tests.fakes.appliance import Appliance
 from tests.fakes.dagster_instance import DagsterInstance
+from tests.fakes.dagster_launch import launch
 from tests.fakes.processes import is_alive
 from tests.fakes.scripted_backend import ScriptedBackend
 
@@ -67,9 +68,7 @@ def processes_of(state: Path) -> dict[int, str]:
 def run_something(up: Appliance) -> None:
     """Begin a run; what runs it is then there, too."""
     before = processes_of(up.state)
-    dagster = DagsterInstance(up.ready["dagster"])
-    dagster.repository()
-    dagster.launch("dagster_housekeeping")
+    launch(DagsterInstance(up.ready["dagster"]), "dagster_housekeeping")
     until(lambda: set(processes_of(up.state)) - set(before), up)
 
 
@@ -95,7 +94,7 @@ def test_status_and_doctor_find_it_healthy(up: Appliance) -> None:
     status = up.command("status")
     assert status.returncode == 0, status.stdout
     assert re.search(rf"^dagster +\d+ +healthy +{up.ready['dagster']}$", status.stdout, re.M)
-    assert re.search(r"^dagster-code +\d+ +healthy +/\S+/code\.sock$", status.stdout, re.M)
+    assert re.search(r"^dagster-code +\d+ +healthy +/\S+/code-\S+\.sock$", status.stdout, re.M)
     doctor = up.command("doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert re.search(r"^ok +dagster's database +dagster$", doctor.stdout, re.M)
@@ -147,8 +146,8 @@ def test_killed_with_everything_nothing_of_it_stays(up: Appliance) -> None:
     run_something(up)
     up.process.kill()
     up.process.wait()
-    # What was just starting to run something finds out when it has.
-    until(lambda: not processes_of(up.state), up)
+    # What was just starting to run something, too.
+    until(lambda: not processes_of(up.state), up, 20)
 
 
 def test_left_out_it_is_nowhere(up: Appliance, backend: ScriptedBackend) -> None:

@@ -1,8 +1,10 @@
 """Dagster as its operators meet it: through the GraphQL of its web server.
 
-dagster = DagsterInstance(appliance.ready["dagster"])
-run = dagster.wait_run(dagster.launch("knowledge_embedding"))
-dagster.materialisations("embedding_record")[0].metadata
+    dagster = DagsterInstance(appliance.ready["dagster"])
+    (run,) = dagster.runs("knowledge_embedding", trace_id=trace_id)
+    assert dagster.wait_run(run.run_id).status == "SUCCESS"
+
+One that is being restarted is waited for.
 """
 
 import json
@@ -43,9 +45,6 @@ _START = """mutation($sensor: SensorSelector!) {
 _STOP = """mutation($id: String!) { stopSensor(id: $id) { __typename } }"""
 _SENSOR_ID = """query($sensor: SensorSelector!) {
   sensorOrError(sensorSelector: $sensor) { __typename ... on Sensor { id } } }"""
-_LAUNCH = """mutation($params: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $params) { __typename
-    ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _VALUES = ("intValue", "floatValue", "text", "timestamp", "mdStr", "jsonString", "boolValue")
 
 
@@ -91,7 +90,15 @@ class DagsterInstance:
     def query(self, text: str, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""
         body = {"query": text, "variables": variables}
-        answer = httpx.post(f"{self.url}/graphql", json=body, timeout=30)
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                answer = httpx.post(f"{self.url}/graphql", json=body, timeout=30)
+                break
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         assert answer.status_code == 200, answer.text
         told = answer.json()
         assert "errors" not in told, told["errors"]
@@ -102,10 +109,7 @@ class DagsterInstance:
         """Its sensors, jobs and assets, once the code location is there."""
 
         def loaded() -> list[dict[str, Any]]:
-            try:
-                told = self.query(_REPOSITORY)["repositoriesOrError"]
-            except httpx.TransportError:
-                return []
+            told = self.query(_REPOSITORY)["repositoriesOrError"]
             found: list[dict[str, Any]] = told.get("nodes", [])
             return found
 
@@ -189,18 +193,9 @@ class DagsterInstance:
         started = self.query(_START, sensor=self._selector(sensor))["startSensor"]
         assert started["__typename"] == "Sensor", started
 
-    def launch(self, job: str) -> str:
-        """Ask for a run of `job`, as the button of the UI does; its id."""
-        selector = {"pipelineName": job, **self._repository_selector()}
-        params = {"selector": selector, "mode": "default"}
-        told = self.query(_LAUNCH, params=params)["launchPipelineExecution"]
-        assert told["__typename"] == "LaunchRunSuccess", told
-        run_id: str = told["run"]["runId"]
-        return run_id
-
     def until(
         self,
-        claim: Callable[[], bool],
+        claim: Callable[[], object],
         otherwise: Callable[[], object] = lambda: "it did not come to pass",
         timeout_s: float = WAIT_S,
     ) -> None:

@@ -31,6 +31,7 @@ class Lab:
         self.configure()
         self.appliance = ApplianceResource({CONFIG: str(self.file)})
         self.instance = dg.DagsterInstance.ephemeral()
+        self.cursors: dict[str, str | None] = {}  # of sensors
         self.definitions = build(self.appliance)
 
     def configure(self, tables: str = "", *, nats: bool = True, dagster: str = "") -> None:
@@ -59,9 +60,10 @@ class Lab:
         """What `sensor` says now: a run, or why not."""
         repository = self.definitions.get_repository_def()
         with dg.build_sensor_context(
-            instance=self.instance, resources={APPLIANCE: self.appliance}
+            instance=self.instance, cursor=self.cursors.get(sensor)
         ) as context:
             told = repository.get_sensor_def(sensor).evaluate_tick(context)
+        self.cursors[sensor] = told.cursor
         return told.run_requests[0] if told.run_requests else str(told.skip_message)
 
     def look(self, schedule: str) -> dg.RunRequest | str:

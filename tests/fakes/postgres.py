@@ -18,6 +18,8 @@ from appliance.infra.embedded.postgres import EXTENSIONS, ROLE, Postgres
 from appliance.infra.embedded.unprivileged import unprivileged
 from appliance.infra.embedded.wheels import postgres_programs
 
+_TEMPLATE = "template1"  # what PostgreSQL copies a new database from
+
 
 class Cluster:
     """One cluster in `folder`; its role is no superuser, as in the appliance.  `fsync`: a commit
@@ -47,6 +49,7 @@ class Cluster:
         await self.postgres.initialise()
         self.start()
         await self.postgres.prepare()
+        self.execute_as_superuser(_TEMPLATE, *(f"CREATE EXTENSION {e}" for e in EXTENSIONS))
 
     def start(self) -> None:
         """Return when it answers."""
@@ -67,16 +70,16 @@ class Cluster:
                     raise AssertionError((self._folder / "postgres.log").read_text()) from None
                 time.sleep(0.05)
 
-    def create_database(self) -> str:
-        """A database of its own with the extensions; its DSN, for the application's role."""
+    def create_database(self, copy_of: str = _TEMPLATE) -> str:
+        """A database of its own with the extensions, or with what the database `copy_of` has, to
+        which nobody may be connected; its DSN, for the application's role."""
         name = f"t_{secrets.token_hex(6)}"
         with self._admin("postgres") as admin:
             admin.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                    sql.Identifier(name), sql.Identifier(ROLE)
+                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+                    *map(sql.Identifier, (name, ROLE, copy_of))
                 )
             )
-        self.execute_as_superuser(name, *(f"CREATE EXTENSION {e}" for e in EXTENSIONS))
         return make_conninfo(self.postgres.dsn, dbname=name)
 
     def execute_as_superuser(self, database: str, *statements: str) -> None:

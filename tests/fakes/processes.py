@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,6 +71,20 @@ def proportional(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"nothing is told of process {pid}")
+
+
+def sizes(pids: Iterable[int], size: Callable[[int], int]) -> list[int]:
+    """`size` of each that is still there: PostgreSQL's backends come and go."""
+    found = []
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.append(size(pid))
+    return found
+
+
+def resident(pid: int) -> int:
+    """Bytes in memory now."""
+    return memory(pid)[0]
 
 
 def _runs(thread: Path) -> bool:

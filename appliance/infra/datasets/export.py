@@ -202,13 +202,13 @@ def _manifest(
         exact_duplicates=counts[EXACT],
         near_duplicates=counts[NEAR],
         excluded={reason: counts[reason] for reason in REASONS},
-        filters=_filters(config),
+        filters=filters_of(config),
         files=written.files(),
     )
 
 
-def _filters(config: DatasetConfig) -> dict[str, Any]:
-    """As JSON has them; where the files go is no rule."""
+def filters_of(config: DatasetConfig) -> dict[str, Any]:
+    """What `Manifest.filters` says of it, as JSON has it; where the files go is no rule."""
     told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
     del told["dir"]
     return told

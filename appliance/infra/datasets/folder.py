@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from appliance.config.schema import DatasetConfig
+from appliance.domain.datasets.manifest import Manifest
 from appliance.domain.datasets.split import SIDES
 from appliance.domain.errors import ConfigError, PartUnavailable
 
@@ -32,6 +35,12 @@ _NOT_ALLOWED = frozenset({
 def dataset_folder(config: DatasetConfig, state: Path) -> Path:
     """Where the pairs of this host go."""
     return (Path(config.dir) if config.dir else state / "datasets") / NAME
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """Of the dataset in `folder`.  Raises OSError, and msgspec.DecodeError for one of another
+    release."""
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
 
 
 @contextmanager

@@ -12,17 +12,34 @@ from psycopg.conninfo import conninfo_to_dict
 from appliance.config.parts import Parts
 from appliance.infra.embedded.nats import nats_greets
 from appliance.infra.embedded.postgres import postgres_answers
-from appliance.infra.supervise.probes import http_answers, socket_accepts
+from appliance.infra.supervise.probes import (
+    STANDS_BY,
+    dagster_state,
+    http_answers,
+    socket_accepts,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PartHealth:
-    """One part as it is now; `pid` is None when `up` did not start it."""
+    """One part as it is now; `pid` is None when `up` did not start it; `awaited`: it is not
+    healthy yet, and starts."""
 
     name: str
     pid: int | None
     address: str
     healthy: bool
+    awaited: bool = False
+
+    @property
+    def well(self) -> bool:
+        """There is nothing to do about it."""
+        return self.healthy or self.awaited
+
+    @property
+    def word(self) -> str:
+        """`healthy`, `starting` or `down`."""
+        return "healthy" if self.healthy else "starting" if self.awaited else "down"
 
 
 async def health(parts: Parts) -> list[PartHealth]:
@@ -45,27 +62,30 @@ async def health(parts: Parts) -> list[PartHealth]:
     if parts.llm:
         root = parts.llm.base_url.removesuffix("/v1")
         checks.append(("llm", parts.llm.base_url, http_answers(f"{root}/health")))
-    checks += _dagster(parts)
+    checks += await _dagster(parts)
     answers = await asyncio.gather(*(probe for _, _, probe in checks))
     return [
-        PartHealth(name, parts.pids.get(name), address, answer)
+        PartHealth(
+            name, parts.pids.get(name), address, answer, not answer and name in parts.awaited
+        )
         for (name, address, _), answer in zip(checks, answers, strict=True)
     ]
 
 
-def _dagster(parts: Parts) -> list[tuple[str, str, Awaitable[bool]]]:
+async def _dagster(parts: Parts) -> list[tuple[str, str, Awaitable[bool]]]:
     """Its two parts, unless they were left out.  The page has no address until it has answered."""
     if parts.dagster_code is None:
         return []
-    page = http_answers(f"{parts.dagster}/server_info") if parts.dagster else _not_yet()
+    state = await dagster_state(parts.dagster) if parts.dagster else ""
+    address = parts.dagster or "-"
     return [
         ("dagster-code", parts.dagster_code, socket_accepts(parts.dagster_code)),
-        ("dagster", parts.dagster or "(starting)", page),
+        ("dagster", f"{address} ({state})" if state == STANDS_BY else address, _known(state != "")),
     ]
 
 
-async def _not_yet() -> bool:
-    return False
+async def _known(answer: bool) -> bool:
+    return answer
 
 
 async def _alive(pid: int) -> bool:

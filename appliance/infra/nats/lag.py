@@ -6,7 +6,7 @@ other; nothing is pulled and no consumer is made.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from nats.js import JetStreamContext
 
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.events.durables import DURABLES, Durable, of_dagster
-from appliance.infra.nats.streams import request
+from appliance.infra.nats.streams import consumer_info, request
 
 MOST_S = 5.0
 _CONSUMER_NOT_FOUND = 10014
@@ -53,9 +53,14 @@ class _Progress:
         return not left, self.floor, -left
 
 
-async def read_lag(client: Client, wall: Callable[[], float]) -> list[Lag]:
-    """One row a durable, in the order of DURABLES.  `wall` is Unix seconds, by the same clock as
-    the server's; one that goes backwards makes nothing younger than new.
+async def read_lag(
+    client: Client,
+    wall: Callable[[], float],
+    durables: Iterable[Durable] = tuple(DURABLES.values()),
+) -> list[Lag]:
+    """One row for each of `durables`, which are rows of DURABLES, in their order.  `wall` is Unix
+    seconds, by the same clock as the server's; one that goes backwards makes nothing younger than
+    new.
 
     A durable that is missing is a driver that is not there; without any, everything of the subject
     waits; without a stream, nothing.  Raises PartUnavailable(part="nats") after MOST_S at the
@@ -64,7 +69,7 @@ async def read_lag(client: Client, wall: Callable[[], float]) -> list[Lag]:
     js = client.jetstream(timeout=MOST_S)
     try:
         async with asyncio.timeout(MOST_S):
-            return [await _read(js, durable, wall) for durable in DURABLES.values()]
+            return [await _read(js, durable, wall) for durable in durables]
     except (nats.errors.Error, OSError, TimeoutError) as exc:
         sentence = str(exc) or type(exc).__name__
         raise PartUnavailable(f"NATS: {sentence}", part="nats") from exc
@@ -91,7 +96,7 @@ async def _furthest(js: JetStreamContext, durable: Durable) -> _Progress:
 async def _progress(js: JetStreamContext, durable: Durable) -> _Progress | None:
     """None: it does not exist.  Without its stream it has nothing to do."""
     try:
-        info = await request(js, f"CONSUMER.INFO.{durable.stream}.{durable.name}", {})
+        info = await consumer_info(js, durable)
     except nats.js.errors.NotFoundError as exc:
         return None if exc.err_code == _CONSUMER_NOT_FOUND else _Progress(0, 0, 0)
     return _Progress(info["num_pending"], info["num_ack_pending"], info["ack_floor"]["stream_seq"])

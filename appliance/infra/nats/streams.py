@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from appliance.domain.errors import ConfigError
-from appliance.domain.events.durables import PIPELINE
+from appliance.domain.events.durables import PIPELINE, Durable
 from appliance.infra.nats.stream_rules import NANOSECONDS, Found, StreamSpec, changes, new_config
 
 TELEMETRY = "TELEMETRY"
@@ -95,6 +95,11 @@ async def request(js: JetStreamContext, what: str, body: Mapping[str, Any]) -> d
     data = json.dumps(body).encode() if body else b""
     # Not public in nats-py, and the one way to its errors without its classes of configuration.
     return await js._api_request(f"$JS.API.{what}", data, timeout=API_TIMEOUT_S)
+
+
+async def consumer_info(js: JetStreamContext, durable: Durable) -> dict[str, Any]:
+    """What the server says of it.  Raises nats errors: NotFoundError without it or its stream."""
+    return await request(js, f"CONSUMER.INFO.{durable.stream}.{durable.name}", {})
 
 
 async def _ensure(

@@ -5,8 +5,9 @@ The tables are Dagster's; tests/integration/infra/postgres/test_dagster_runs.py 
 release that is installed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 import psycopg
@@ -16,8 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from appliance.domain.errors import PartUnavailable
 from appliance.infra.postgres.pool import PostgresPool
 
+T = TypeVar("T")
 _TIMEOUT_S = 5.0
-_THERE = "SELECT to_regclass('runs') IS NOT NULL AND to_regclass('event_logs') IS NOT NULL"
+THERE = "SELECT to_regclass('runs') IS NOT NULL AND to_regclass('event_logs') IS NOT NULL"
 _RUNS = """
 SELECT run_id, status, start_time::float8, end_time::float8 FROM runs WHERE run_id = ANY(%s)
 """
@@ -46,9 +48,17 @@ class DagsterRun:
 async def dagster_runs(dsn: str, run_ids: Sequence[str]) -> dict[str, DagsterRun] | None:
     """Those of `run_ids` that Dagster still knows, by id; None when it keeps nothing there: no such
     database, or none of its tables.  Raises PartUnavailable(part="dagster")."""
+    return await in_dagster(dsn, lambda pool: _read(pool, list(run_ids)), timeout_s=_TIMEOUT_S)
+
+
+async def in_dagster(
+    dsn: str, work: Callable[[PostgresPool], Awaitable[T | None]], *, timeout_s: float
+) -> T | None:
+    """What `work` comes to over Dagster's database, of which it may take `timeout_s`; None when
+    there is no such database.  Raises PartUnavailable(part="dagster")."""
     try:
-        async with PostgresPool(dsn, max_size=1, timeout_s=_TIMEOUT_S) as pool:
-            return await _read(pool, list(run_ids))
+        async with PostgresPool(dsn, max_size=1, timeout_s=timeout_s) as pool:
+            return await work(pool)
     except PartUnavailable as exc:
         if isinstance(exc.__cause__, psycopg.OperationalError) and await _missing(dsn):
             return None
@@ -60,7 +70,7 @@ async def dagster_runs(dsn: str, run_ids: Sequence[str]) -> dict[str, DagsterRun
 async def _read(pool: PostgresPool, run_ids: list[str]) -> dict[str, DagsterRun] | None:
     async with pool.transaction() as connection:
         await connection.execute("SET TRANSACTION READ ONLY")
-        there = await (await connection.execute(_THERE)).fetchone()
+        there = await (await connection.execute(THERE)).fetchone()
         if there is None or not there[0]:
             return None
         runs = await (await connection.execute(_RUNS, (run_ids,))).fetchall()

@@ -75,6 +75,8 @@ def _shaped(role: str, text: str, message: Mapping[str, Any] | None) -> Iterator
 def _assistant(text: str, message: Mapping[str, Any], parts: Sequence[Any]) -> ChatMessage:
     uses = [part for part in parts if part.get("type") == "tool_use"]
     calls = [*openai_calls(message.get("tool_calls")), *map(_use, uses)]
+    if not text and not calls:
+        raise NotSayable("the assistant says nothing")
     if not calls:
         return {"role": "assistant", "content": text}
     return {"role": "assistant", "content": text or None, "tool_calls": calls}
@@ -110,8 +112,20 @@ def _named(call_id: object, name: object, arguments: object) -> dict[str, Any]:
         raise NotSayable("a call without id or name")
     if not isinstance(arguments, str):
         arguments = msgspec.json.encode(arguments or {}).decode()
+    elif arguments and not _is_object(arguments):
+        raise NotSayable("a call whose arguments are no JSON object")
     function = {"name": name, "arguments": arguments}
     return {"id": call_id, "type": "function", "function": function}
+
+
+def _is_object(text: str) -> bool:
+    """Models break off in the middle of a call: nothing to learn from.  Without any it was
+    withheld, or there are none."""
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _function(tool: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Which events a Dagster run handled, by their places in the stream.  Written by the pipelines
-after each batch, read by `appliance trace`.
+after each batch, read by `appliance trace` and by the assets that come later in a run.
 
 A row says which sequences of a subject an asset of a run covered, never which exchanges: these are
 found by the sequences of their rows, so that what was forgotten is in no run any more.
@@ -51,6 +51,15 @@ GROUP BY p.trace_id, r.run_id, r.job, r.asset, r.subject, r.events, r.inserted, 
     r.began_at, r.created_at
 ORDER BY r.began_at DESC, r.run_id, r.asset, r.subject, p.trace_id LIMIT %(most)s
 """
+_COVERED = """
+SELECT max(events), min(oldest)::text, max(newest)::text FROM pipeline_runs
+WHERE run_id = %s AND subject = %s AND asset <> %s HAVING count(*) > 0
+"""
+_RANGES = """
+SELECT lower(r), upper(r) - 1 FROM unnest((
+    SELECT range_agg(sequences) FROM pipeline_runs
+    WHERE run_id = %s AND subject = %s AND asset <> %s)) AS r
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,16 @@ class RunRow:
     offered: int
     began_at: float
     recorded_at: float  # when the last of it was committed
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What the assets of a run have handled of a subject: inclusive `ranges` of sequences, how many
+    events these were, and when they occurred, as PostgreSQL writes times."""
+
+    ranges: list[tuple[int, int]]
+    events: int
+    occurred: tuple[str, str] | None
 
 
 async def record(
@@ -116,6 +135,20 @@ async def record(
     }
     async with pool.transaction() as connection:
         await connection.execute(_RECORD, values)
+
+
+async def covered(pool: PostgresPool, run_id: str, subject: str, *, but: str) -> Covered:
+    """By all assets of the run, `but` one.  Raises PartUnavailable(part="postgres")."""
+    which = (run_id, subject, but)
+    async with pool.transaction() as connection:
+        ranges = await (await connection.execute(_RANGES, which)).fetchall()
+        told = await (await connection.execute(_COVERED, which)).fetchone()
+    events, oldest, newest = told or (0, None, None)
+    return Covered(
+        [(int(first), int(last)) for first, last in ranges],
+        int(events),
+        (oldest, newest) if told else None,
+    )
 
 
 async def runs_of(pool: PostgresPool, trace_ids: Sequence[str]) -> list[RunRow]:

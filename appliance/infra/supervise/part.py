@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 
 Step = Callable[[], Awaitable[None]]
 Probe = Callable[[], Awaitable[bool]]
+Remark = Callable[[], Awaitable[str]]
 
 
 async def nothing() -> None:
     """A step that does nothing."""
+
+
+async def no_remark() -> str:
+    """There is nothing to add."""
+    return ""
 
 
 async def always() -> bool:
@@ -27,13 +33,14 @@ class Part:
     what depends on the part (`after`: names) waits for both.  `death_signal` is what it gets when
     `up` itself dies.  A `late` part starts when it is told to, after the others, and is tried until
     it comes up: nothing else waits for it, or stops because of it; it has neither `before` nor
-    `prepare`.
+    `prepare`.  `remark` is added when it is said that it came up.
     """
 
     name: str
     command: Sequence[str]
     where: str  # its address or purpose, for the progress line
     healthy: Probe = always
+    remark: Remark = no_remark
     after: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     before: Step = nothing

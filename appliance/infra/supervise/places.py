@@ -24,20 +24,26 @@ class Places:
         self._nats = nats
         self._announced = False
 
-    def publish(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
-        """Called after every start of a part and when one has first `answered`; the ready file
-        follows once it has been announced."""
+    def publish(
+        self, pids: Mapping[str, int], answered: Collection[str], awaited: Collection[str]
+    ) -> None:
+        """Called after every start of a part and when one has first `answered` or is no longer
+        `awaited`; the ready file follows once it has been announced."""
         dagster = self._parts.dagster if "dagster" in answered else None
-        parts = msgspec.structs.replace(self._parts, pids=dict(pids), dagster=dagster)
+        parts = msgspec.structs.replace(
+            self._parts, pids=dict(pids), dagster=dagster, awaited=list(awaited)
+        )
         write_parts(self._parts_file, parts)
         if self._announced and self._ready_file:
             ready = {key: getattr(parts, key) for key in _READY_KEYS} | {"nats": self._nats}
             write_private(self._ready_file, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
 
-    def announce(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
+    def announce(
+        self, pids: Mapping[str, int], answered: Collection[str], awaited: Collection[str]
+    ) -> None:
         """All is healthy, or was given its time: from now on the ready file is there."""
         self._announced = True
-        self.publish(pids, answered)
+        self.publish(pids, answered, awaited)
 
     def withdraw_ready_file(self) -> None:
         """Stopping: nobody shall start to rely on it."""

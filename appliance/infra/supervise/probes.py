@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+LEADS, STANDS_BY = "leads", "stands by: another dagster role has the database"
+
 
 async def http_status(url: str, *, timeout_s: float = 5.0) -> int | None:
     """The status of a GET on a plain `http://` URL; None when nothing answers in time."""
@@ -26,6 +28,12 @@ async def http_status(url: str, *, timeout_s: float = 5.0) -> int | None:
     except OSError:  # TimeoutError included
         return None
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+
+
+async def dagster_state(page: str) -> str:
+    """Of the `dagster` role whose pages are at `page`: LEADS, STANDS_BY (another has the database,
+    and its own page says so with 503), or "" when it does not answer."""
+    return {200: LEADS, 503: STANDS_BY}.get(await http_status(f"{page}/server_info") or 0, "")
 
 
 async def socket_accepts(path: str, *, timeout_s: float = 5.0) -> bool:

@@ -21,15 +21,15 @@ _HUNG_AFTER_S = 60.0
 _POLL_S = 0.03
 
 Say = Callable[[str], None]
-Publish = Callable[[Mapping[str, int], Collection[str]], None]
+Publish = Callable[[Mapping[str, int], Collection[str], Collection[str]], None]
 
 
 class Supervisor:
     """The processes of one `up`.
 
-    `publish` is called with the pids by name, and the names of what has answered, right after every
-    start: it must tell the world before the new process takes connections, so it does not wait for
-    anything.
+    `publish` is called with the pids by name, the names of what has answered, and those of the late
+    parts that are still awaited, right after every start: it must tell the world before the new
+    process takes connections, so it does not wait for anything.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Supervisor:
         self._probe_every_s = probe_every_s
         self._running: dict[str, Process] = {}
         self._answered = {part.name: asyncio.Event() for part in parts}
+        self._given_up: set[str] = set()
         self._told = True
 
     @property
@@ -63,6 +64,12 @@ class Supervisor:
     def answered(self) -> list[str]:
         """The names of the parts that have come up, whatever became of them since."""
         return [name for name, answered in self._answered.items() if answered.is_set()]
+
+    @property
+    def awaited(self) -> list[str]:
+        """The late parts that have not come up, and whose first start has not failed."""
+        names = [part.name for part in self._late if part.name not in self._given_up]
+        return [name for name in names if not self._answered[name].is_set()]
 
     async def start(self) -> None:
         """Start every part but the late as soon as what it depends on is ready; returns when all
@@ -95,12 +102,14 @@ class Supervisor:
                 group.create_task(self._keep_late(part))
 
     async def late_settled(self) -> None:
-        """Wait until every late part has come up, for their start limits together at most."""
+        """Wait until every late part has come up, for their start limits together at most; those
+        that have not are given up on, though they may still come."""
         limit_s = sum(part.start_limit_s for part in self._late)
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 for part in self._late:
                     await self._answered[part.name].wait()
+        self._given_up.update(self.awaited)
 
     async def stop(self) -> None:
         """Stop what runs, in reverse order; every wait is bounded."""
@@ -123,7 +132,7 @@ class Supervisor:
         if not await self._wait_healthy(part, process):
             raise self._failure(part, process)
         await part.prepare()
-        self._came_up(part, began)
+        await self._came_up(part, began)
 
     async def _launch(self, part: Part) -> Process:
         launch = Launch(
@@ -137,7 +146,7 @@ class Supervisor:
     def _tell_world(self) -> None:
         """Publish the pids; on a full disk it is tried again at every probe."""
         try:
-            self._publish(self.pids, self.answered)
+            self._publish(self.pids, self.answered, self.awaited)
         except OSError as exc:
             if self._told:
                 self._say(f"  the addresses could not be written: {exc}")
@@ -155,13 +164,15 @@ class Supervisor:
                 return True
         return False
 
-    def _came_up(self, part: Part, began: float) -> None:
+    async def _came_up(self, part: Part, began: float) -> None:
         """Say it; the first time the world is told, too."""
         took_s = time.monotonic() - began
         if self._answered[part.name].is_set():
             self._tell(part, f"is back after {took_s:.1f} s (pid {self._running[part.name].pid})")
             return
-        self._tell(part, f"ready in {took_s:4.1f} s   {part.where}")
+        remark = await part.remark()
+        said = f"   ({remark})" if remark else ""
+        self._tell(part, f"ready in {took_s:4.1f} s   {part.where}{said}")
         self._answered[part.name].set()
         self._tell_world()
 
@@ -171,6 +182,9 @@ class Supervisor:
         with suppress(OSError):
             rotate(self._log(part))
         await self._try(part)
+        if not self._answered[part.name].is_set():
+            self._given_up.add(part.name)
+            self._tell_world()
         await self._keep(part)
 
     async def _keep(self, part: Part) -> None:
@@ -191,7 +205,7 @@ class Supervisor:
         try:
             process = await self._launch(part)
             if await self._wait_healthy(part, process):
-                self._came_up(part, process.began)
+                await self._came_up(part, process.began)
         except OSError as exc:
             self._tell(part, f"could not be started: {exc}")
 
@@ -212,7 +226,7 @@ class Supervisor:
                 self._tell_world()
             if await part.healthy():
                 if not self._answered[part.name].is_set():
-                    self._came_up(part, process.began)
+                    await self._came_up(part, process.began)
                 elif silent_since:
                     self._tell(part, "answers again")
                 silent_since = 0.0

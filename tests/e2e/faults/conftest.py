@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.e2e.faults.faulty import Faulty
 from tests.fakes.appliance import Appliance
 from tests.fakes.gateway import backend_config
@@ -53,10 +52,3 @@ def traffic(running: Appliance, tmp_path: Path) -> Callable[[], Load]:
     """Begins 50 requests a second: `with traffic() as load`."""
     numbers = itertools.count(1)
     return lambda: Load(running.url, tmp_path, name=f"{tmp_path.name}-{next(numbers)}")
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    """A migrated database of the test's own."""
-    await migrate(fresh_dsn)
-    return fresh_dsn

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.fakes.kept_events import Kept, Run, commands
 from tests.fixtures_nats import NatsServer
 
 
 @pytest.fixture
-async def kept(tmp_path: Path, nats_server: NatsServer, fresh_dsn: str) -> Kept:
-    await migrate(fresh_dsn)
-    return Kept(nats_server, tmp_path / "nats" / "store", fresh_dsn)
+def kept(tmp_path: Path, nats_server: NatsServer, dsn: str) -> Kept:
+    return Kept(nats_server, tmp_path / "nats" / "store", dsn)
 
 
 @pytest.fixture

@@ -184,6 +184,21 @@ async def test_one_exchange_goes_and_its_conversation_stays(
         assert row == (4,), table
 
 
+async def test_a_dataset_that_may_hold_it_is_said(
+    kept: Kept, appliance: Run, tmp_path: Path
+) -> None:
+    alice, _ = await _everything(kept)
+    await kept.consume()
+    assert "dataset" not in appliance("forget", alice[0].trace_id, "--yes").stdout
+    folder = tmp_path / "none" / "datasets" / "chat_pairs"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    done = appliance("forget", ALICE, "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"The dataset {folder} was written before and may hold it" in done.stdout
+    assert "appliance dataset export" in done.stdout
+
+
 async def test_an_id_of_a_caller_that_looks_like_a_trace_id_of_the_future_is_found(
     kept: Kept, appliance: Run
 ) -> None:

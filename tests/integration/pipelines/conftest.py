@@ -1,23 +1,20 @@
 """Real NATS and real PostgreSQL, an appliance's configuration over them, and Dagster in this
 process: the assets run event loops of their own, so the tests here are not coroutines."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from tests.fakes.dagster_lab import Lab
 from tests.fakes.kept_events import Kept
 from tests.fixtures_nats import NatsServer
 
 
 @pytest.fixture
-def kept(tmp_path: Path, nats_server: NatsServer, fresh_dsn: str) -> Kept:
-    asyncio.run(migrate(fresh_dsn))
-    return Kept(nats_server, tmp_path / "nats" / "store", fresh_dsn)
+def kept(tmp_path: Path, nats_server: NatsServer, dsn: str) -> Kept:
+    return Kept(nats_server, tmp_path / "nats" / "store", dsn)
 
 
 @pytest.fixture
@@ -29,6 +26,7 @@ def lab(tmp_path: Path, kept: Kept) -> Lab:
 def stored(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """With runs and logs on disk: schedules want an instance that others can open, too."""
     (home := tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    quiet = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(home), overrides=quiet) as instance:
         lab.instance = instance
         yield lab

@@ -5,6 +5,8 @@ import json
 
 import dagster as dg
 
+from appliance.infra.postgres.forget import forget
+from appliance.infra.postgres.pool import PostgresPool
 from tests.fakes.dagster_lab import Lab
 from tests.fakes.kept_events import recent
 
@@ -42,6 +44,30 @@ def test_the_pairs_become_files_once_until_there_is_something_new(stored: Lab) -
     lab.publish(recent(3))
     asyncio.run(lab.kept.consume())
     assert isinstance(lab.look(SCHEDULE), dg.RunRequest)
+
+
+def test_a_forgotten_pair_leaves_the_files_when_as_many_came_late(stored: Lab) -> None:
+    lab = stored
+    gone, late = recent(1, tool_calls=()), recent(2, tool_calls=())
+    lab.publish(gone)
+    asyncio.run(lab.kept.consume())
+    assert lab.run(JOB).success
+    assert isinstance(lab.look(SCHEDULE), str)
+    lab.publish(late)  # it occurred before the dataset was made
+    asyncio.run(lab.kept.consume())
+
+    async def forgotten() -> None:
+        async with PostgresPool(lab.kept.dsn) as pool:
+            await forget(pool, gone.trace_id)
+
+    asyncio.run(forgotten())
+    assert lab.kept.rows(["chat_pairs"]) == {"chat_pairs": 1}
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)
+    assert lab.run(JOB).success
+    files = [path.read_bytes() for path in lab.datasets.rglob("*.jsonl")]
+    assert any(b"answer 2" in data for data in files)
+    assert not any(b"answer 1" in data for data in files)
+    assert isinstance(lab.look(SCHEDULE), str)
 
 
 def test_a_host_without_a_folder_for_it_says_so(lab: Lab) -> None:

@@ -98,7 +98,6 @@ def test_what_is_no_event_is_buried_and_counted(lab: Lab) -> None:
 
 
 def test_a_backfill_restores_the_rows_of_a_range_and_acks_nothing(lab: Lab) -> None:
-    began = time.time()
     lab.publish(recent(1), recent(2))
     asyncio.run(lab.kept.consume())
     before = lab.kept.rows()
@@ -110,7 +109,6 @@ def test_a_backfill_restores_the_rows_of_a_range_and_acks_nothing(lab: Lab) -> N
     assert lab.metadata(run, "tool_call_record")["rows_written"] == 0
     # What waits still waits: nothing was acked.
     assert lab.metadata(lab.run("knowledge_embedding"), "embedding_record")["events"] == 2
-    assert time.time() - began < 3600
 
 
 def test_a_backfill_of_another_range_restores_nothing(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from tests.fakes.dagster_instance import DagsterInstance
+from tests.fakes.dagster_launch import launch
 from tests.fakes.dagster_role import DagsterRoles
 from tests.fakes.postgres import Cluster
 
@@ -62,7 +63,7 @@ def _messages(dagster: DagsterInstance, run_id: str) -> str:
 def _waiting(dagster: DagsterInstance, roles: DagsterRoles) -> str:
     """A run that has begun to wait for the file `go`."""
     (roles.home / "go").unlink(missing_ok=True)
-    run_id = dagster.launch("waits")
+    run_id = launch(dagster, "waits")
     dagster.until(lambda: dagster.run(run_id).status == "STARTED")
     return run_id
 
@@ -74,16 +75,10 @@ def _until(claim: Callable[[], bool], otherwise: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def test_every_sensor_ticks_and_says_why_it_skips(dagster: DagsterInstance) -> None:
-    for sensor in _SENSORS:
-        dagster.until(lambda sensor=sensor: len(dagster.ticks(sensor)) >= 2)  # type: ignore[misc]
-        assert {tick.said for tick in dagster.ticks(sensor)[1:]} == {"nothing waits, 0 runs so far"}
-
-
 def test_a_run_succeeds_and_what_it_printed_is_kept(
     dagster: DagsterInstance, roles: DagsterRoles
 ) -> None:
-    run_id = dagster.launch("works")
+    run_id = launch(dagster, "works")
     assert dagster.wait_run(run_id).status == "SUCCESS"
     logs = roles.home / "storage" / run_id / "compute_logs"
     assert [file.read_text() for file in logs.glob("*.out")] == ["worked\n"]
@@ -92,10 +87,10 @@ def test_a_run_succeeds_and_what_it_printed_is_kept(
 def test_a_run_that_was_killed_is_marked_failed_and_the_next_one_starts(
     dagster: DagsterInstance,
 ) -> None:
-    killed = dagster.launch("dies")
+    killed = launch(dagster, "dies")
     assert dagster.wait_run(killed).status == "FAILURE"
     assert "Its process ended by signal SIGKILL" in _messages(dagster, killed)
-    assert dagster.wait_run(dagster.launch("works")).status == "SUCCESS"
+    assert dagster.wait_run(launch(dagster, "works")).status == "SUCCESS"
 
 
 def test_a_run_is_ended_on_demand(dagster: DagsterInstance, roles: DagsterRoles) -> None:
@@ -107,7 +102,7 @@ def test_a_run_is_ended_on_demand(dagster: DagsterInstance, roles: DagsterRoles)
 
 def test_many_runs_do_not_start_at_once(dagster: DagsterInstance, roles: DagsterRoles) -> None:
     runs = [_waiting(dagster, roles), _waiting(dagster, roles)]
-    runs += [dagster.launch("waits") for _ in range(2)]
+    runs += [launch(dagster, "waits") for _ in range(2)]
     dagster.until(lambda: [dagster.run(run).status for run in runs[2:]] == ["QUEUED"] * 2)
     (roles.home / "go").touch()
     assert {dagster.wait_run(run).status for run in runs} == {"SUCCESS"}
@@ -120,7 +115,7 @@ def test_a_run_server_that_was_killed_takes_its_runs_along_and_is_replaced(
     os.kill(_run_server(roles), signal.SIGKILL)
     assert dagster.wait_run(run_id).status == "FAILURE"
     assert "The run server died" in _messages(dagster, run_id)
-    assert dagster.wait_run(dagster.launch("works")).status == "SUCCESS"
+    assert dagster.wait_run(launch(dagster, "works")).status == "SUCCESS"
 
 
 def test_a_dagster_process_that_was_killed_takes_its_runs_along_and_the_next_one_marks_them(
@@ -137,18 +132,21 @@ def test_a_dagster_process_that_was_killed_takes_its_runs_along_and_the_next_one
     assert "has ended without a word" in _messages(dagster, run_id)
 
 
-def test_ticks_and_runs_go_on_after_postgresql_was_killed(
+def test_every_sensor_ticks_and_ticks_and_runs_go_on_after_postgresql_was_killed(
     dagster: DagsterInstance, cluster: Cluster, roles: DagsterRoles
 ) -> None:
     process = roles.processes["server"].pid
+    for sensor in _SENSORS:  # there have been many by now
+        dagster.until(lambda sensor=sensor: len(dagster.ticks(sensor)) >= 2)  # type: ignore[misc]
+        assert dagster.ticks(sensor)[1].said.startswith("nothing waits, ")
     cluster.kill()
     cluster.start()
     before = {sensor: len(dagster.ticks(sensor)) for sensor in _SENSORS}
+    assert dagster.wait_run(launch(dagster, "works")).status == "SUCCESS"
     for sensor in _SENSORS:
         # Two more: the first may have begun before.
         dagster.until(lambda sensor=sensor: len(dagster.ticks(sensor)) >= before[sensor] + 2)  # type: ignore[misc]
         assert dagster.ticks(sensor)[1].said.startswith("nothing waits")
-    assert dagster.wait_run(dagster.launch("works")).status == "SUCCESS"
     assert roles.processes["server"].poll() is None
     assert roles.processes["server"].pid == process
 
@@ -180,7 +178,7 @@ def test_its_own_page_may_ask_on_http_and_websocket(roles: DagsterRoles) -> None
 
 def test_the_password_is_nowhere_to_be_read(dagster: DagsterInstance, roles: DagsterRoles) -> None:
     password = str(conninfo_to_dict(roles.dsn)["password"])
-    run_id = dagster.launch("works")
+    run_id = launch(dagster, "works")
     dagster.wait_run(run_id)
     pids = [*roles.others(), *(process.pid for process in roles.processes.values())]
     shown = [
@@ -202,6 +200,36 @@ def test_it_ends_within_seconds_with_its_runs(
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
     _until(lambda: not roles.others(), roles.others)
+
+
+def test_a_second_role_stands_by_until_the_first_has_ended_although_postgresql_was_frozen(
+    roles: DagsterRoles, cluster: Cluster, tmp_path: Path
+) -> None:
+    first = roles.start("server")
+    roles.wait_answers()
+    second = DagsterRoles(tmp_path, roles.dsn)
+    second.start("server")
+    try:
+        _until(lambda: _status(second) == 503, lambda: second.log("server"))
+        cluster.freeze()
+        second.start("code")
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(20) == 0
+        _until(lambda: '"for":"the database"' in second.log("code"), lambda: second.log("code"))
+        cluster.thaw()
+        _until(lambda: _status(second) == 200, lambda: second.log("server"))
+        assert "Traceback" not in second.log("code")
+    finally:
+        cluster.thaw()
+        second.stop()
+
+
+def _status(roles: DagsterRoles) -> int:
+    """Of its page; 0 while nobody answers."""
+    try:
+        return httpx.get(f"{roles.url}/server_info", timeout=5).status_code
+    except httpx.TransportError:
+        return 0
 
 
 _WS = [Subprotocol("graphql-ws")]

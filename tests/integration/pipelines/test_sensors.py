@@ -1,10 +1,12 @@
 """What a sensor decides, over a real JetStream."""
 
 import asyncio
+import time
 
 import dagster as dg
 import nats
 
+from appliance.pipelines.budget import Budget
 from tests.fakes.dagster_lab import Lab
 from tests.fakes.kept_events import recent
 
@@ -30,6 +32,24 @@ def test_a_run_is_asked_for_once_something_waits_and_not_after_it_is_done(lab: L
     assert isinstance(asked, dg.RunRequest)
     assert lab.run(JOB).success
     assert lab.tick(SENSOR) == "nothing new"
+
+
+def test_what_trickles_in_waits_for_its_turn_unless_it_is_much(lab: Lab) -> None:
+    lab.publish(recent(1))
+    spent = Budget(0.0, time.time()).cursor()
+    lab.cursors[SENSOR] = spent
+    assert str(lab.tick(SENSOR)).startswith("1 events wait for the next run, due in ")
+    assert lab.cursors[SENSOR] == spent  # asking costs nothing
+    lab.configure(dagster="run_events = 3")
+    assert isinstance(lab.tick(SENSOR), str)
+    lab.configure(dagster="run_events = 2")
+    assert isinstance(lab.tick(SENSOR), dg.RunRequest)  # half of what a run takes
+    assert lab.cursors[SENSOR] != spent
+    lab.configure(dagster="runs_every_s = 0.001")
+    assert isinstance(lab.tick(SENSOR), dg.RunRequest)  # its turn has come
+    lab.cursors[SENSOR] = "of an older version"
+    lab.configure()
+    assert isinstance(lab.tick(SENSOR), dg.RunRequest)
 
 
 def test_no_second_run_is_asked_for_while_one_is_under_way(lab: Lab) -> None:

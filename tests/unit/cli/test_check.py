@@ -51,6 +51,8 @@ def test_a_row_is_shown_with_the_names_and_fallbacks_it_has(
     [
         ("[gateway]\nmax_body_bytes = 1\n", "max_body_bytes"),
         ("[gateway\n", "not valid TOML"),
+        ('[dagster]\ndsn = "host=db passwort=x"\n', "[dagster] dsn: is not a connection string"),
+        ('[dagster]\nhome = "/dev/null/home"\n', "[dagster] home: nothing can be written"),
         (
             '[[backends]]\nname = "x"\nkind = "magic"\nbase_url = "http://h/v1"\n',
             "[[backends]] 'x' kind: 'magic' is not one of",

@@ -1,11 +1,18 @@
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from appliance.config.dagster_home import code_socket, home, postgres_dsn, private_folder
+from appliance.config.dagster_home import (
+    code_socket,
+    home,
+    postgres_dsn,
+    private_folder,
+    refuse_unusable,
+)
 from appliance.config.schema import Config, DagsterConfig, PostgresConfig
 from appliance.domain.errors import ConfigError
 
@@ -17,7 +24,11 @@ def test_the_home_is_in_the_state_folder_unless_the_file_names_one(tmp_path: Pat
 
 
 def test_the_code_servers_socket_is_in_the_home() -> None:
-    assert code_socket(Path("/srv/dagster")) == Path("/srv/dagster/code.sock")
+    assert code_socket(Path("/srv/dagster")).parent == Path("/srv/dagster")
+
+
+def test_hosts_that_share_a_home_have_a_socket_each() -> None:
+    assert socket.gethostname()[:32] in code_socket(Path("/srv/dagster")).name
 
 
 def test_a_home_too_deep_for_a_socket_has_it_in_a_short_folder_of_its_own() -> None:
@@ -71,3 +82,15 @@ def test_a_database_the_file_names_is_taken_as_it_is() -> None:
 def test_without_any_database_it_says_what_to_set() -> None:
     with pytest.raises(ConfigError, match=r"\[postgres\] dsn"):
         postgres_dsn(Config())
+
+
+def test_a_home_that_cannot_be_made_and_one_of_others_are_refused_and_nothing_is_made(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "shared").mkdir(mode=0o755)
+    for name, why in (("file/home", "nothing can be written in"), ("shared", "this user's alone")):
+        with pytest.raises(ConfigError, match=why):
+            refuse_unusable(Config(dagster=DagsterConfig(home=str(tmp_path / name))))
+    refuse_unusable(Config(dagster=DagsterConfig(home=str(tmp_path / "new" / "home"))))
+    assert not (tmp_path / "new").exists()

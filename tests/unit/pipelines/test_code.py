@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from appliance.config.dagster_home import code_socket
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
 from appliance.entrypoints.options import RunOptions
@@ -24,7 +25,7 @@ def test_a_second_code_server_of_one_home_is_refused() -> None:
         config = {"dagster": {"dsn": "host=db", "home": f"{folder}/home"}}
         options = RunOptions(config=msgspec.convert(config, Config))
         (Path(folder) / "home").mkdir(mode=0o700)
-        first.bind(f"{folder}/home/code.sock")
+        first.bind(str(code_socket(Path(folder, "home").resolve())))
         first.listen()
         with pytest.raises(ConfigError, match="another code server"):
             code.run(options)

@@ -48,6 +48,14 @@ def test_every_parameter_of_a_dsn_reaches_the_driver(dsn: str) -> None:
     assert _driver_gets(_config(dagster={"dsn": dsn})) == wanted
 
 
+def test_what_a_dsn_says_of_itself_is_kept_beside_our_bound() -> None:
+    dsn = "host=db application_name=mine connect_timeout=9"
+    found = conninfo_to_dict(instance.conninfo(_config(dagster={"dsn": dsn})))
+    assert (found["application_name"], str(found["connect_timeout"])) == ("mine", "9")
+    ours = conninfo_to_dict(instance.conninfo(_config(dagster={"dsn": "host=db"})))
+    assert (ours["dbname"], str(ours["connect_timeout"])) == ("dagster", "3")
+
+
 def test_the_database_is_dagster_beside_the_appliances_own() -> None:
     dsn = make_conninfo(host="db", user="ag", password=_ODD, dbname="agent_gateway")
     assert _driver_gets(_config(postgres={"dsn": dsn}))["dbname"] == "dagster"
@@ -106,7 +114,7 @@ def test_the_file_is_replaced_only_when_it_differs(tmp_path: Path) -> None:
 def test_a_home_that_others_may_enter_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
-    with pytest.raises(ConfigError, match="this user.s alone"):
+    with pytest.raises(ConfigError, match=r"this user.s alone"):
         instance.home(_options(tmp_path, home=str(shared)))
 
 

@@ -18,7 +18,7 @@ def test_a_text_loads_nothing_from_elsewhere() -> None:
 
 
 def test_a_table_without_rows_says_so() -> None:
-    assert markdown([]) == "no rows of the last day"
+    assert markdown([]) == "no rows of the last hour"
 
 
 def test_rows_are_counted_by_table() -> None:

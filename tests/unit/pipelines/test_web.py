@@ -5,18 +5,20 @@ import pytest
 
 from appliance.config.schema import DagsterConfig
 from appliance.domain.errors import ConfigError
-from appliance.pipelines.web import guarded, listen_address
+from appliance.pipelines.web import guarded, listen_address, stands_by
 
 LISTEN = "127.0.0.1:3000"
 
 
-async def _ask(headers: dict[str, str], **scope: Any) -> list[dict[str, Any]]:
-    """What a guarded application that always answers 200 sends for a request."""
+async def _answers(scope: Any, _receive: Any, send: Any) -> None:
+    kind = "websocket.accept" if scope["type"] == "websocket" else "http.response.start"
+    await send({"type": kind, "status": 200, "headers": []})
 
-    async def answers(_scope: Any, _receive: Any, send: Any) -> None:
-        kind = "websocket.accept" if _scope["type"] == "websocket" else "http.response.start"
-        await send({"type": kind, "status": 200, "headers": []})
 
+async def _ask(
+    headers: dict[str, str], /, app: Any = _answers, **scope: Any
+) -> list[dict[str, Any]]:
+    """What `app` behind the guard sends for a request; by itself it would always answer 200."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -27,7 +29,7 @@ async def _ask(headers: dict[str, str], **scope: Any) -> list[dict[str, Any]]:
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     full = {"type": "http", "method": "POST", "path": "/graphql", "headers": raw, **scope}
-    await guarded(answers, ["dagster.lan"], LISTEN)(full, receive, send)
+    await guarded(app, ["dagster.lan"], LISTEN)(full, receive, send)
     return sent
 
 
@@ -73,6 +75,11 @@ async def test_graphql_does_not_execute_what_an_image_asks_for(path: str) -> Non
     assert _status(sent) == 403
 
 
+async def test_of_several_accepts_the_first_counts_as_it_does_to_dagster() -> None:
+    raw = [(b"host", LISTEN.encode()), (b"accept", b"*/*"), (b"accept", b"text/html")]
+    assert _status(await _ask({}, method="GET", headers=raw)) == 403
+
+
 async def test_the_page_of_graphql_itself_is_served() -> None:
     assert _status(await _ask({"host": LISTEN, "accept": "text/html"}, method="GET")) == 200
 
@@ -99,3 +106,12 @@ def test_the_command_line_goes_before_the_configuration_and_that_before_the_defa
     assert listen_address(configured, "127.0.0.1:2", insecure=False) == "127.0.0.1:2"
     assert listen_address(configured, "", insecure=False) == "127.0.0.1:1"
     assert listen_address(DagsterConfig(), "", insecure=False) == "127.0.0.1:3000"
+
+
+async def test_a_role_that_stands_by_says_so_wherever_one_looks() -> None:
+    sent = await _ask({"host": LISTEN}, stands_by, method="GET", path="/server_info")
+    assert _status(sent) == 503
+    assert b"another one, here or on another host, has the database" in sent[1]["body"]
+    refused = await _ask({"host": LISTEN}, stands_by, type="websocket")
+    assert [message["type"] for message in refused] == ["websocket.close"]
+    assert _status(await _ask({"host": "evil.example"}, stands_by)) == 403

@@ -5,7 +5,7 @@ What is a row already stays as it is.  Buries nothing: what is rejected is in th
 the durables have their own say about it.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from appliance.config.schema import NatsConfig
 from appliance.domain.events.delivery import BatchWriter, Delivery, Rejected, Written
 from appliance.domain.events.durables import Durable
 from appliance.infra.nats.consumer.deadline import PATIENCE_S, Deadline
-from appliance.infra.nats.consumer.drained import Drained, Handled, Sum
+from appliance.infra.nats.consumer.drained import Drained, Handled, OnSettled, Sum
 from appliance.infra.nats.consumer.patient import PatientWriter
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of, visit
@@ -21,7 +21,6 @@ from appliance.infra.nats.reader.range import Stored, StreamReader, state_of, vi
 API_TIMEOUT_S = 15.0
 BATCH_MESSAGES = 500
 BATCH_BYTES = 16 * 1024 * 1024  # of events in memory, payloads by reference included
-OnSettled = Callable[[Drained], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

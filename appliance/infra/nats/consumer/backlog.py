@@ -12,7 +12,7 @@ from appliance.domain.errors import ConfigError, PartUnavailable
 from appliance.domain.events.durables import Durable
 from appliance.infra.nats.consumer.durable import ensure_durable
 from appliance.infra.nats.reader.range import unix_s, visit
-from appliance.infra.nats.streams import request
+from appliance.infra.nats.streams import consumer_info
 
 API_TIMEOUT_S = 5.0
 
@@ -44,19 +44,15 @@ async def backlog(nats: NatsConfig, durable: Durable, *, ack_wait_s: float) -> B
 async def _look(js: JetStreamContext, durable: Durable, ack_wait_s: float) -> Backlog:
     try:
         try:
-            info = await _info(js, durable)
+            info = await consumer_info(js, durable)
         except nats.js.errors.NotFoundError:
             await ensure_durable(js, durable, ack_wait_s=ack_wait_s, batch=1)
-            info = await _info(js, durable)
+            info = await consumer_info(js, durable)
     except nats.js.errors.NotFoundError:
         return Backlog(missing=f"there is no stream {durable.stream} yet")
     unacked: int = info["num_ack_pending"]
     abandoned = unacked > 0 and _idle_s(info) > ack_wait_s
     return Backlog(info["num_pending"], unacked, abandoned)
-
-
-async def _info(js: JetStreamContext, durable: Durable) -> dict[str, Any]:
-    return await request(js, f"CONSUMER.INFO.{durable.stream}.{durable.name}", {})
 
 
 def _idle_s(info: dict[str, Any]) -> float:

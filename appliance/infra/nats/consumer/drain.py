@@ -22,14 +22,14 @@ from appliance.domain.events.delivery import BatchWriter
 from appliance.domain.events.durables import Durable
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.consumer.deadline import PATIENCE_S, Deadline
-from appliance.infra.nats.consumer.drained import Drained, Handled, Sum
+from appliance.infra.nats.consumer.drained import Drained, Handled, OnSettled, Sum
 from appliance.infra.nats.consumer.durable import ensure_durable
 from appliance.infra.nats.consumer.patient import RETRY_FIRST_S
 from appliance.infra.nats.consumer.pull import Pull, Pulled, PullLost
 from appliance.infra.nats.consumer.settler import Settler
 from appliance.infra.nats.consumer.tally import Settled
 from appliance.infra.nats.objects import Payloads
-from appliance.infra.nats.streams import request
+from appliance.infra.nats.streams import consumer_info
 
 API_TIMEOUT_S = 5.0
 CONFIRM_S = 2.0
@@ -38,7 +38,6 @@ GIVE_BACK_S = 1.0
 # more tries than fit in here is for the next run.
 OWN_AGAIN_S = 15.0
 log = logging.getLogger("appliance.consumer")
-OnSettled = Callable[[Drained], Awaitable[None]]
 
 
 async def drain(
@@ -237,8 +236,7 @@ class _Drain:
         return bool(self._own) and (await self._info(client))["num_ack_pending"] > 0
 
     async def _info(self, client: Client) -> dict[str, Any]:
-        js = client.jetstream(timeout=API_TIMEOUT_S)
-        return await request(js, f"CONSUMER.INFO.{self._durable.stream}.{self._durable.name}", {})
+        return await consumer_info(client.jetstream(timeout=API_TIMEOUT_S), self._durable)
 
     def well(self) -> None:
         """See Patience."""

@@ -4,7 +4,7 @@ Of `drain.drain` and `backfill.backfill`, for the metadata and the tags of Dagst
 the record of which run handled which event.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -33,6 +33,10 @@ class Drained:
     newest: str | None
     exchange: tuple[str, str] | None
     more: bool
+
+
+# Told what a batch was, once it is committed.
+OnSettled = Callable[[Drained], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -69,15 +68,16 @@ async def visit(config: NatsConfig) -> AsyncIterator[Client]:
     """
     if not config.url:
         raise PartUnavailable("NATS: is not configured ([nats] url)", part="nats")
+    client = Client()
     try:
-        client = await _connected(config)
-        try:
-            yield client
-        finally:
-            with suppress(Exception):
-                await asyncio.wait_for(client.close(), CLOSE_S)
+        await _connect(client, config)
+        yield client
     except nats.errors.Error as exc:
         raise _unavailable(str(exc) or type(exc).__name__) from exc
+    finally:
+        # Also when it was refused: nats-py (2.16) leaves the socket of a failed login open.
+        with suppress(Exception):
+            await asyncio.wait_for(client.close(), CLOSE_S)
 
 
 async def state_of(client: Client, stream: str) -> State | None:
@@ -174,20 +174,20 @@ class StreamReader:
         self._ended.set()
 
 
-async def _connected(config: NatsConfig) -> Client:
+async def _connect(client: Client, config: NatsConfig) -> None:
     said: list[str] = []
 
     async def note(exc: Exception) -> None:
         said[:] = [in_words(exc)]
 
     try:
-        return await nats.connect(
+        await client.connect(
             [url.strip() for url in config.url.split(",")],
             **login_of(config),
             allow_reconnect=False,
             # Of the first connection too: sixty, two seconds apart, unless it is told.
             max_reconnect_attempts=1,
-            reconnect_time_wait=0.1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds; says int, takes both
             connect_timeout=CONNECT_S,
             error_cb=note,
         )

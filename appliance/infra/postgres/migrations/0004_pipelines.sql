@@ -17,7 +17,7 @@ CREATE TABLE feedback (
 CREATE INDEX feedback_trace ON feedback (trace_id);
 CREATE INDEX feedback_request ON feedback (feedback_trace_id);
 CREATE INDEX feedback_correlation ON feedback (correlation_id);
-CREATE INDEX feedback_created ON feedback USING brin (created_at);
+CREATE INDEX feedback_created ON feedback USING brin (created_at) WITH (autosummarize = on);
 
 ALTER TABLE chat_pairs ADD COLUMN key_name text NOT NULL DEFAULT '';
 
@@ -43,10 +43,22 @@ CREATE TABLE pipeline_runs (
 );
 
 CREATE INDEX pipeline_runs_sequences ON pipeline_runs USING gist (sequences);
-CREATE INDEX pipeline_runs_created ON pipeline_runs USING brin (created_at);
+CREATE INDEX pipeline_runs_created ON pipeline_runs USING brin (created_at)
+    WITH (autosummarize = on);
 
 -- The newest exchanges, and those since a time: one entry an exchange.
 CREATE INDEX chat_history_newest ON chat_history (created_at) WHERE detail IS NOT NULL;
+
+-- Else they know new rows after the next vacuum only, and of a large table that is days later: until
+-- then a look at the last hour would read all that came since.
+ALTER INDEX chat_history_created SET (autosummarize = on);
+ALTER INDEX chat_pairs_created SET (autosummarize = on);
+ALTER INDEX embedding_events_created SET (autosummarize = on);
+ALTER INDEX retrieve_events_created SET (autosummarize = on);
+ALTER INDEX compose_events_created SET (autosummarize = on);
+ALTER INDEX flow_lineage_created SET (autosummarize = on);
+ALTER INDEX tool_calls_created SET (autosummarize = on);
+ALTER INDEX tool_results_created SET (autosummarize = on);
 
 -- All events of a chat, one row each, as they are now: what comes late, is forgotten or has outlived
 -- its retention shows at once.  `embedding` is that of the pair.  Whoever only embeds has no chat: of

@@ -5,19 +5,11 @@ import pytest
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.feedback import FEEDBACK
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.deliveries import deliveries
 
 Keep = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    """A migrated database of the test's own."""
-    await migrate(fresh_dsn)
-    return fresh_dsn
 
 
 @pytest.fixture

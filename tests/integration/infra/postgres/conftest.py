@@ -1,17 +1,10 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from tests.fakes.postgres import Cluster
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    """A migrated database of the test's own."""
-    await migrate(fresh_dsn)
-    return fresh_dsn
 
 
 @pytest.fixture
@@ -21,12 +14,6 @@ async def pool(dsn: str) -> AsyncIterator[PostgresPool]:
 
 
 @pytest.fixture
-def fresh(postgres_cluster: Cluster) -> Callable[[], Awaitable[str]]:
+def fresh(postgres_cluster: Cluster, migrated: str) -> Callable[[], str]:
     """Further migrated databases."""
-
-    async def make() -> str:
-        dsn = postgres_cluster.create_database()
-        await migrate(dsn)
-        return dsn
-
-    return make
+    return partial(postgres_cluster.create_database, migrated)

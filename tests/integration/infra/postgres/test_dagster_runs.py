@@ -25,7 +25,7 @@ def broken() -> None:
     raise dg.Failure("as it must")
 
 
-def _instance(folder: Path, dsn: str) -> dg.DagsterInstance:
+def instance_on(folder: Path, dsn: str) -> dg.DagsterInstance:
     known = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     login = f"{known['user']}:{quote(known['password'], safe='')}"
     url = f"postgresql+psycopg2://{login}@{known['host']}:{known['port']}/{known['dbname']}"
@@ -37,7 +37,7 @@ def _instance(folder: Path, dsn: str) -> dg.DagsterInstance:
 
 def _three_runs(folder: Path, dsn: str) -> tuple[str, str, str]:
     """The ids of one that ends well, one that fails, and one that never starts."""
-    with _instance(folder, dsn) as instance:
+    with instance_on(folder, dsn) as instance:
         good = dg.materialize([kept], instance=instance).run_id
         bad = dg.materialize([broken], instance=instance, raise_on_error=False).run_id
         graph = dg.Definitions(assets=[kept]).resolve_asset_graph()

@@ -1,11 +1,10 @@
-"""Checks that find what is wrong, each shown something wrong; previews that show no whole text."""
+"""Checks that find what is wrong, each shown something wrong."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
-import pytest
 from psycopg import sql
 
 from appliance.domain.events.delivery import Delivery, Rejected
@@ -19,9 +18,6 @@ from appliance.infra.postgres.event_checks import (
     chats_without_lineage,
     duplicates,
     lineage_orphans,
-    preview,
-    schema_of,
-    span,
 )
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
@@ -150,53 +146,3 @@ async def test_orphans_are_told_up_to_a_number(pool: PostgresPool, dsn: str) -> 
     await _write(pool, *(_age(recent(n), 120) for n in range(MOST_ORPHANS + 10)))
     _execute(dsn, sql.SQL("DELETE FROM retrieve_events"))
     assert len(await lineage_orphans(pool, 0.0, 60)) == MOST_ORPHANS
-
-
-async def test_span_tells_how_many_rows_and_of_when(pool: PostgresPool) -> None:
-    old, young = _age(recent(1), 7200), _age(recent(2), 60)
-    ancient = _age(recent(3), 2 * 86_400)
-    await _write(pool, old, young, ancient)
-    found = await span(pool, "chat_pairs", since=time.time() - 3600)
-    assert found.rows == 1
-    assert found.oldest == found.newest == pytest.approx(young.occurred_at, abs=1e-3)
-    day = await span(pool, "chat_pairs")
-    assert day.rows == 2
-    assert day.oldest == pytest.approx(old.occurred_at, abs=1e-3)
-    none = await span(pool, "chat_pairs", since=time.time() + 60)
-    assert (none.rows, none.oldest, none.newest) == (0, None, None)
-
-
-async def test_a_preview_shows_the_newest_and_no_whole_text(pool: PostgresPool) -> None:
-    long = "word " * 1000
-    texts = {"answer": long, "messages": ({"role": "user", "content": long},)}
-    older, newest = _age(recent(1, **texts), 60), _age(recent(2, **texts), 30)
-    await _write(pool, older, newest)
-    for table in KEYS:
-        (shown,) = await preview(pool, table, 1)
-        assert shown["trace_id"] == newest.trace_id, table
-        assert list(shown) == [column.name for column in await schema_of(pool, table)]
-        assert all(len(str(value)) <= 80 for value in shown.values()), table
-        assert await preview(pool, table, 5, since=time.time() + 60) == []
-
-
-async def test_a_preview_has_the_length_of_a_vector_and_cuts_where_it_says_so(
-    pool: PostgresPool, dsn: str
-) -> None:
-    await _write(pool, recent(1, answer="ä" * 200))
-    _execute(dsn, sql.SQL("UPDATE chat_pairs SET embedding = array_fill(0.5, ARRAY[256])::vector"))
-    (shown,) = await preview(pool, "chat_pairs", 5)
-    assert shown["embedding"] == 256
-    assert shown["response"] == "ä" * 79 + "…"
-    assert shown["model"] == "qwen3-8b-q4"
-    assert shown["input_tokens"] == 12
-
-
-async def test_a_schema_has_the_columns_in_their_order(pool: PostgresPool) -> None:
-    columns = await schema_of(pool, "chat_history")
-    assert [(c.name, c.type, c.nullable) for c in columns[:3]] == [
-        ("trace_id", "text", False),
-        ("seq", "integer", False),
-        ("role", "text", False),
-    ]
-    assert ("detail", "jsonb", True) in [(c.name, c.type, c.nullable) for c in columns]
-    assert await schema_of(pool, "no_such_table") == []

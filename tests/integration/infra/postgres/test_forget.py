@@ -8,17 +8,10 @@ import pytest
 from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.exchange import Exchange, Feedback
 from appliance.infra.postgres.forget import forget, forgotten_among, look
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.deliveries import deliveries, rows
 from tests.fakes.kept_events import TABLES, recent
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    await migrate(fresh_dsn)
-    return fresh_dsn
 
 
 async def _write(pool: PostgresPool, *exchanges: Exchange) -> None:

@@ -71,3 +71,13 @@ async def test_no_server_is_a_missing_part() -> None:
     with pytest.raises(PartUnavailable) as refused:
         await migrate("host=127.0.0.1 port=1 dbname=x user=x")
     assert refused.value.part == "postgres"
+
+
+async def test_an_index_by_time_knows_new_rows_without_a_vacuum(dsn: str) -> None:
+    settings = _rows(
+        dsn,
+        "SELECT relname, reloptions FROM pg_class JOIN pg_am ON pg_am.oid = relam"
+        " WHERE amname = 'brin' AND relnamespace = 'public'::regnamespace",
+    )
+    assert settings
+    assert {str(name) for name, found in settings if found != ["autosummarize=on"]} == set()

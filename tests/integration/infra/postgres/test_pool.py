@@ -85,7 +85,7 @@ async def test_no_more_connections_are_open_than_allowed(fresh_dsn: str) -> None
             async with pool.transaction() as connection:
                 cursor = await connection.execute(
                     "SELECT count(*), pg_sleep(0.05) FROM pg_stat_activity "
-                    "WHERE datname = current_database()"
+                    "WHERE datname = current_database() AND usename = current_user"
                 )
                 row = await cursor.fetchone()
                 assert row is not None

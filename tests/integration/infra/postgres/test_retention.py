@@ -12,7 +12,6 @@ from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.delivery import Delivery, Rejected
 from appliance.domain.events.durables import DURABLES
 from appliance.infra.postgres import retention
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.retention import prune
 from appliance.infra.postgres.writers import writer_for
@@ -23,12 +22,6 @@ from tests.fakes.kept_events import TABLES, recent
 DAY_S = 86_400.0
 NOW = 1_795_000_000.0
 EVERYTHING = RetentionConfig(**dict.fromkeys(retention.TABLES, 7))
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    await migrate(fresh_dsn)
-    return fresh_dsn
 
 
 async def _write(dsn: str, *ages_days: float) -> list[str]:

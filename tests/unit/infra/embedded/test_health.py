@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.config.parts import Parts
@@ -54,13 +55,32 @@ async def test_dagster_has_no_rows_where_it_is_left_out() -> None:
     assert await _dagster(Parts(gateway=NOWHERE)) == []
 
 
-async def test_dagster_is_starting_until_its_page_has_answered(tmp_path: Path) -> None:
-    place = str(tmp_path / "code.sock")
-    parts = Parts(gateway=NOWHERE, dagster_code=place, pids={"dagster-code": 7})
-    assert await _dagster(parts) == [
-        PartHealth("dagster-code", 7, place, False),
-        PartHealth("dagster", None, "(starting)", False),
+async def test_dagster_is_starting_until_it_has_answered_or_was_given_up(tmp_path: Path) -> None:
+    place, late = str(tmp_path / "code.sock"), ["dagster-code", "dagster"]
+    parts = Parts(gateway=NOWHERE, dagster_code=place, pids={"dagster-code": 7}, awaited=late)
+    found = await _dagster(parts)
+    assert found == [
+        PartHealth("dagster-code", 7, place, False, awaited=True),
+        PartHealth("dagster", None, "-", False, awaited=True),
     ]
+    assert {(part.word, part.well) for part in found} == {("starting", True)}
+    given_up = await _dagster(msgspec.structs.replace(parts, awaited=[]))
+    assert {(part.word, part.well) for part in given_up} == {("down", False)}
+
+
+async def test_a_dagster_that_stands_by_is_healthy_and_says_so(tmp_path: Path) -> None:
+    async def stands_by(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(stands_by, "127.0.0.1", 0)
+    async with server:
+        page = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        parts = Parts(gateway=NOWHERE, dagster_code=str(tmp_path / "none"), dagster=page)
+        found = (await _dagster(parts))[1]
+    assert found.healthy
+    assert found.address == f"{page} (stands by: another dagster role has the database)"
 
 
 async def test_its_code_server_is_asked_at_its_socket_and_its_page_by_http(

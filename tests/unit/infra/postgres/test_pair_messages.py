@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from appliance.infra.postgres.pair_messages import NotSayable, openai_messages, openai_tools
+from appliance.infra.postgres.pair_messages import (
+    NotSayable,
+    openai_calls,
+    openai_messages,
+    openai_tools,
+)
 from appliance.infra.postgres.rows import role_of, text_of
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
@@ -111,3 +116,24 @@ def test_definitions_of_both_wires_come_to_the_same() -> None:
     assert openai_tools(ours) == openai_tools(theirs)
     assert openai_tools(ours) == ({"type": "function", "function": function},)
     assert openai_tools(None) == ()
+
+
+@pytest.mark.parametrize("arguments", ["not json", '{"at":', "[1]", "1", "{" * 5000])
+def test_a_call_that_broke_off_teaches_nothing(arguments: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+    with pytest.raises(NotSayable):
+        openai_calls([call])
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", ' {"at": [1, {"b": null}]} '])
+def test_a_call_keeps_its_arguments_as_they_are(arguments: str) -> None:
+    """Without any, rules.py takes it for one that was withheld."""
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+    assert openai_calls([call]) == (call,)
+
+
+@pytest.mark.parametrize("said", ["", None, [], [{"type": "thinking", "thinking": "hm"}]])
+def test_an_assistant_that_says_nothing_is_refused(said: object) -> None:
+    asked = {"role": "user", "content": "Look"}
+    with pytest.raises(NotSayable):
+        _shaped([asked, {"role": "assistant", "content": said}, asked])

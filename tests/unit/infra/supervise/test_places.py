@@ -18,11 +18,11 @@ PARTS = Parts(
 def test_the_ready_file_appears_when_announced_follows_the_pids_and_goes(tmp_path: Path) -> None:
     file = tmp_path / "ready.json"
     places = Places(tmp_path, file, PARTS, "nats://t@127.0.0.1:4222")
-    places.publish({"gateway": 1}, ["gateway"])
+    places.publish({"gateway": 1}, ["gateway"], [])
     assert read_parts(tmp_path).pids == {"gateway": 1}
     assert not file.exists()
 
-    places.announce({"gateway": 1}, ["gateway"])
+    places.announce({"gateway": 1}, ["gateway"], [])
     ready = json.loads(file.read_text())
     assert file.stat().st_mode & 0o777 == 0o600
     assert ready == {
@@ -35,7 +35,7 @@ def test_the_ready_file_appears_when_announced_follows_the_pids_and_goes(tmp_pat
         "pids": {"gateway": 1},
     }
 
-    places.publish({"gateway": 2}, ["gateway"])
+    places.publish({"gateway": 2}, ["gateway"], [])
     assert json.loads(file.read_text())["pids"] == {"gateway": 2}
     places.withdraw()
     assert list(tmp_path.iterdir()) == []
@@ -44,9 +44,9 @@ def test_the_ready_file_appears_when_announced_follows_the_pids_and_goes(tmp_pat
 def test_dagster_has_an_address_from_its_first_answer_on(tmp_path: Path) -> None:
     file = tmp_path / "ready.json"
     places = Places(tmp_path, file, PARTS, "nats://t@127.0.0.1:4222")
-    places.announce({"gateway": 1, "dagster": 2}, ["gateway"])
+    places.announce({"gateway": 1, "dagster": 2}, ["gateway"], [])
     assert read_parts(tmp_path).dagster is None
 
-    places.publish({"gateway": 1, "dagster": 3}, ["gateway", "dagster"])
+    places.publish({"gateway": 1, "dagster": 3}, ["gateway", "dagster"], [])
     assert read_parts(tmp_path).dagster == "http://127.0.0.1:3000"
     assert json.loads(file.read_text())["dagster"] == "http://127.0.0.1:3000"

@@ -38,6 +38,7 @@ class Run:
         self.said: list[str] = []
         self.published: list[dict[str, int]] = []
         self.answered: list[str] = []
+        self.awaited: list[str] = []
         self.supervisor = Supervisor(
             parts,
             state / "logs",
@@ -47,9 +48,12 @@ class Run:
             probe_every_s=probe_every_s,
         )
 
-    def _note(self, pids: Mapping[str, int], answered: Collection[str]) -> None:
+    def _note(
+        self, pids: Mapping[str, int], answered: Collection[str], awaited: Collection[str]
+    ) -> None:
         self.published.append(dict(pids))
         self.answered = list(answered)
+        self.awaited = list(awaited)
 
     async def wait_said(self, words: str) -> str:
         async with asyncio.timeout(10):
@@ -238,6 +242,23 @@ async def test_a_late_part_that_does_not_start_is_tried_until_it_does(tmp_path: 
         assert run.answered == ["gateway", "page"]
 
 
+async def test_a_late_part_is_awaited_until_its_first_start_has_failed(tmp_path: Path) -> None:
+    fails = Part("page", (sys.executable, "-c", "raise SystemExit(3)"), "", healthy=no, late=True)
+    async with running(tmp_path, Part("gateway", SLEEP, ""), fails) as run:
+        assert run.awaited == ["page"]
+        async with beside(run.supervisor.watch_late()):
+            await run.wait_said("did not start (exit status 3")
+            assert run.awaited == []
+
+
+async def test_what_a_part_remarks_is_said_when_it_comes_up(tmp_path: Path) -> None:
+    async def remark() -> str:
+        return "stands by"
+
+    async with running(tmp_path, Part("page", SLEEP, "here", remark=remark)) as run:
+        assert (await run.wait_said("ready in")).endswith("   here   (stands by)")
+
+
 async def test_a_program_that_is_not_there_stops_nothing_when_it_is_late(tmp_path: Path) -> None:
     missing = Part("page", ("/nonexistent/program",), "", late=True)
     async with (
@@ -255,7 +276,7 @@ async def test_late_parts_that_never_answer_are_waited_for_no_longer_than_their_
     behind = Part("page", SLEEP, "", after=("code",), start_limit_s=0.2, late=True)
     async with running(tmp_path, mute, behind) as run, beside(run.supervisor.watch_late()):
         await run.supervisor.late_settled()
-        assert run.supervisor.answered == []
+        assert run.supervisor.answered == run.supervisor.awaited == []
         assert list(run.supervisor.pids) == ["code"]
 
 

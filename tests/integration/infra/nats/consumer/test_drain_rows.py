@@ -14,7 +14,6 @@ from appliance.domain.events.durables import DURABLES, of_dagster
 from appliance.infra.nats.consumer.backlog import Backlog, backlog
 from appliance.infra.nats.consumer.drain import drain
 from appliance.infra.nats.consumer.drained import Drained
-from appliance.infra.postgres.migrate import migrate
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.consumer import jetstream, publish_many, rows
@@ -25,13 +24,6 @@ ROLE = DURABLES[PERSIST]
 CHAT = of_dagster(ROLE)
 ACK_WAIT_S = 1.0
 SETTINGS = ConsumerConfig(batch_messages=50, ack_wait_s=ACK_WAIT_S)
-
-
-@pytest.fixture
-async def dsn(fresh_dsn: str) -> str:
-    """A migrated database of the test's own."""
-    await migrate(fresh_dsn)
-    return fresh_dsn
 
 
 async def drained(

@@ -46,6 +46,26 @@ def _sequences(batches: list[Batch]) -> list[int]:
     return [message.sequence for batch in batches for message in batch.messages]
 
 
+async def test_a_visit_that_is_refused_leaves_no_connection_open() -> None:
+    left = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"one","version":"2.12.0","max_payload":1048576}\r\n')
+        await reader.readline()
+        writer.write(b"-ERR 'Authorization Violation'\r\n")
+        await reader.read()  # until the other side has closed it
+        left.set()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(PartUnavailable, match="Authorization"):
+            async with visit(NatsConfig(url=f"nats://127.0.0.1:{port}")):
+                pass
+        async with asyncio.timeout(10):
+            await left.wait()
+
+
 async def test_every_message_comes_once_in_order_and_it_says_how_many_follow(
     client: Client,
 ) -> None:

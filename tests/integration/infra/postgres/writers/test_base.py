@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,11 +59,11 @@ async def test_rows_are_counted_by_table_and_a_second_time_there_are_none_to_add
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 async def test_batches_of_two_consumers_in_any_order_leave_the_same_rows_and_never_a_deadlock(
-    dsn: str, pool: PostgresPool, fresh: Callable[[], Awaitable[str]], subject: str
+    dsn: str, pool: PostgresPool, fresh: Callable[[], str], subject: str
 ) -> None:
     batch = deliveries(subject, *(whole(number) for number in range(1, 61)))
     await writer_for(subject, pool).write(batch)
-    other = await fresh()
+    other = fresh()
     chance = random.Random(4)
 
     async def consume(pool: PostgresPool, seed: int) -> None:

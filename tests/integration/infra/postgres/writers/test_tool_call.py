@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -191,7 +191,7 @@ async def test_metadata_alone_is_linked_without_a_word(dsn: str, pool: PostgresP
 
 
 async def test_links_are_the_same_in_any_order_and_after_any_replay(
-    dsn: str, pool: PostgresPool, fresh: Callable[[], Awaitable[str]]
+    dsn: str, pool: PostgresPool, fresh: Callable[[], str]
 ) -> None:
     """Agents on a server that repeats its ids; some try again, some give up, some know little."""
     chance = random.Random(4)
@@ -207,7 +207,7 @@ async def test_links_are_the_same_in_any_order_and_after_any_replay(
     await write(pool, batch)
     assert len([row for row in results(dsn) if row[0]]) > 20
 
-    other = await fresh()
+    other = fresh()
     async with PostgresPool(other) as one, PostgresPool(other) as two:
 
         async def consume(pool: PostgresPool, deliveries: Sequence[Delivery]) -> None:

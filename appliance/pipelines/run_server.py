@@ -1,4 +1,4 @@
-"""The run server: `python -m appliance.pipelines.runner`, started by launcher.ForkLauncher.
+"""The run server, started by launcher.ForkLauncher through leash.py.
 
 It imports Dagster and the definitions once, then forks one child per run that it is told of on
 standard input: 0.3 CPU-s a run instead of the 4 of a new Python.  It has one thread, so that the
@@ -30,14 +30,14 @@ from dagster._utils.interrupts import capture_interrupts
 
 from appliance.infra.telemetry.logs import configure
 from appliance.pipelines.instance import DEFINITIONS, LOG_VARIABLE, MODULE_VARIABLE
-from appliance.pipelines.worker import WORKER_TAG, Ended, Order, Started, this_worker
+from appliance.pipelines.run_worker import WORKER_TAG, Ended, Order, this_worker
 
 _PR_SET_PDEATHSIG = 1
 _KILL_AFTER_S = 10.0  # a run that was asked to end
-_LEAVE_S = 3.0  # runs at the end of this process
+_LEAVE_S = 2.0  # runs at the end of this process
 _TAIL_BYTES = 2000
 _LIBC = ctypes.CDLL(None)
-_log = logging.getLogger("appliance.pipelines.runner")
+_log = logging.getLogger("appliance.pipelines.run_server")
 
 
 @dataclass(slots=True)
@@ -98,7 +98,6 @@ class RunServer:
             os.close(self._reports)  # its end tells the launcher that this process is gone
             _be_run(run, parent, output)
         self._children[pid] = _Child(run, output)
-        self._report(Started(run=run, pid=pid))
 
     def _end(self, run: str) -> None:
         for pid, child in self._children.items():
@@ -137,7 +136,7 @@ class RunServer:
         for pid in self._children:
             _signal(pid, signal.SIGKILL)
 
-    def _report(self, report: Started | Ended) -> None:
+    def _report(self, report: Ended) -> None:
         with suppress(BrokenPipeError):  # nobody listens any more: the orders end next
             os.write(self._reports, msgspec.json.encode(report) + b"\n")
 
@@ -209,8 +208,6 @@ def main() -> None:
         _log.exception("definitions_failed")
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         _log.warning("fork_with_threads", extra={"threads": threads})
+    signal.setitimer(signal.ITIMER_REAL, 0)  # leash.py's: from here on the orders' end counts
     RunServer(0, reports).serve()
-
-
-if __name__ == "__main__":
-    main()
+    os._exit(0)  # taking the interpreter apart takes seconds, and somebody waits for our end

@@ -1,5 +1,6 @@
-"""The process that executes a run, as others know it: the tag it puts on the run, and the lines
-between launcher and run server.  Read by `launcher` and `runner`; nothing of Dagster is imported.
+"""The process that executes a run, in Dagster's word its worker, as others know it: the tag it puts
+on the run, and the lines between launcher and run server.  Read by `launcher.py` and
+`run_server.py`; nothing of Dagster is imported.
 """
 
 import os
@@ -19,16 +20,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     end: bool = False
 
 
-class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):
-    """A report: the run has a process."""
-
-    run: str
-    pid: int
-
-
-class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
-    """A report: its process is gone.  `how` is "" for a regular end; `tail` is the end of what it
-    printed outside of its steps."""
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run server reports: the process of the run is gone.  `how` is "" for a regular end;
+    `tail` is the end of what it printed outside of its steps."""
 
     run: str
     how: str

@@ -4,7 +4,7 @@ import sys
 
 import msgspec
 
-from appliance.pipelines.worker import is_alive, read_worker, this_worker
+from appliance.pipelines.run_worker import is_alive, read_worker, this_worker
 
 
 def test_a_process_knows_itself() -> None:
@@ -28,7 +28,7 @@ def test_a_process_of_another_host_is_not_taken_for_one_of_ours() -> None:
 
 
 def test_a_dead_process_nobody_has_reaped_is_not_alive() -> None:
-    code = "from appliance.pipelines.worker import this_worker as w; print(w(), flush=True)"
+    code = "from appliance.pipelines.run_worker import this_worker as w; print(w(), flush=True)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         worker = read_worker(process.stdout.read().decode())
