@@ -1,7 +1,10 @@
 """Fixtures that more than one folder of tests uses: real parts, one of each for the session."""
 
 import asyncio
+import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -10,6 +13,35 @@ from appliance.infra.postgres.migrate import migrate
 from tests.fakes.postgres import Cluster
 
 pytest_plugins = ["tests.fixtures_nats"]
+
+ROOT = Path(__file__).parents[1]
+ARTEFACTS = Path(os.environ.get("APPLIANCE_ARTEFACTS") or ROOT / "build" / "artefacts")
+# Their files share what takes long to start, or a cache that two may not fill at once.
+ONE_WORKER = ("tests/e2e/dagster", "tests/clients")
+_BEGAN = pytest.StashKey[float]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """When it began: measurements of an earlier run are not said again."""
+    config.stash[_BEGAN] = time.time()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`pytest -n`: a file's tests stay with one worker, and so do those of some folders."""
+    for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        folder = next((name for name in ONE_WORKER if file.startswith(f"{name}/")), "")
+        item.add_marker(pytest.mark.xdist_group(folder or file))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The measurements: they depend on the machine, so nothing is asserted of them."""
+    measured = ARTEFACTS / "dagster" / "measured.txt"
+    if measured.is_file() and measured.stat().st_mtime >= config.stash[_BEGAN]:
+        for line in measured.read_text().splitlines():
+            terminalreporter.write_line(f"measured: {line}")
 
 
 @pytest.fixture(scope="session")

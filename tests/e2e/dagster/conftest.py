@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ARTEFACTS, ROOT
 from tests.e2e.dagster.asking import DOCUMENT, Talk, hold_conversation
 from tests.e2e.faults.faulty import Faulty
 from tests.fakes.appliance import Appliance
@@ -17,35 +18,25 @@ from tests.fakes.gateway import backend_config
 from tests.fakes.processes import family, proportional, resident, sizes
 from tests.fakes.scripted_backend import ScriptedBackend
 
-ROOT = Path(__file__).parents[3]
 WITHOUT_BROWSER = "APPLIANCE_WITHOUT_BROWSER"
 # What a killed process had in hand comes back after this long.
 MORE = "[consumer]\nack_wait_s = 3.0\n[dagster]\nack_wait_s = 3.0\nruns_every_s = 1.0\n"
-_MEASURED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="package")
 def artefacts() -> Path:
     """Pictures and measurements, kept after the tests: build/artefacts/dagster of this folder."""
-    folder = Path(os.environ.get("APPLIANCE_ARTEFACTS") or ROOT / "build" / "artefacts") / "dagster"
+    folder = ARTEFACTS / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="package")
-def measured(pytestconfig: pytest.Config, artefacts: Path) -> Iterator[Callable[[str], None]]:
-    """Says a line at the end of all tests, and keeps it beside the pictures."""
-    lines = pytestconfig.stash.setdefault(_MEASURED, [])
+def measured(artefacts: Path) -> Iterator[Callable[[str], None]]:
+    """Keeps a line beside the pictures; all of them are said at the end of the tests."""
+    lines: list[str] = []
     yield lines.append
     (artefacts / "measured.txt").write_text("\n".join([*lines, ""]))
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """The measurements: they depend on the machine, so nothing is asserted of them."""
-    for line in config.stash.get(_MEASURED, []):
-        terminalreporter.write_line(f"measured: {line}")
 
 
 @pytest.fixture(scope="package")
