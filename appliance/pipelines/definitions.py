@@ -35,6 +35,6 @@ def build(appliance: ApplianceResource) -> dg.Definitions:
 
 
 @dg.definitions
-def definitions() -> dg.Definitions:
+def defs() -> dg.Definitions:
     """What Dagster loads: the appliance is the one of the environment."""
     return build(ApplianceResource())
