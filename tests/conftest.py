@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,17 @@ def pytest_terminal_summary(
     if measured.is_file() and measured.stat().st_mtime >= config.stash[_BEGAN]:
         for line in measured.read_text().splitlines():
             terminalreporter.write_line(f"measured: {line}")
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """As they were: Dagster lays SIGINT's on SIGTERM in a process that runs something, and where
+    SIGINT is ignored, as in the background of a shell, no child could be ended any more."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

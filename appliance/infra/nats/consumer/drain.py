@@ -109,6 +109,7 @@ class _Drain:
         self._connections = 1
         self._acked_on = 1  # the connection that all acks of the batch in hand went through
         self._unconfirmed: list[Pulled] = []
+        self._unanswered: list[Pulled] = []  # committed; the server may know of them or not
         self._own: set[int] = set()  # sequences we were handed and are not done with
         self._refused: Exception | None = None  # what `settled` raised
         self._never = asyncio.Event()
@@ -202,8 +203,8 @@ class _Drain:
 
     async def _confirm(self, client: Client) -> None:
         """The server has the acks of the batch: it answers the last, and on one connection the
-        others went before it.  Else they are sent again, which changes nothing: a server that
-        starts takes connections before it takes acks.
+        others went before it.  Else each is sent again and has to be answered, which changes
+        nothing: a server that starts takes connections, and drops acks, before it takes any.
 
         Raises PullLost when it does not answer: a server that was killed may not know any more
         that it handed them out, and does it again.
@@ -211,13 +212,13 @@ class _Drain:
         while self._unconfirmed:
             connection = self._connections
             try:
-                if connection != self._acked_on:
-                    for pulled in self._unconfirmed:
-                        await client.publish(pulled.reply)
-                await client.request(self._unconfirmed[-1].reply, b"+ACK", timeout=CONFIRM_S)
+                last = self._unconfirmed[-1:]
+                for pulled in last if connection == self._acked_on else self._unconfirmed:
+                    await client.request(pulled.reply, b"+ACK", timeout=CONFIRM_S)
             except (nats.errors.Error, OSError) as exc:
                 if client.is_connected and isinstance(exc, nats.errors.TimeoutError):
                     self._own.update(p.delivery.sequence for p in self._unconfirmed)
+                    self._unanswered += self._unconfirmed
                     raise PullLost("an ack was not answered") from exc
                 await self._deadline.waits(_unavailable(exc), RETRY_FIRST_S)
                 self._acked_on = 0
@@ -232,7 +233,13 @@ class _Drain:
         return info["num_pending"] > 0 or await self._own_left(client)
 
     async def _own_left(self, client: Client) -> bool:
-        """Something we are not done with may come again; not when another process is."""
+        """Something we are not done with may come again; not when another process is.
+
+        A server that was killed knows of some that it handed out and not of others: those it hands
+        out again, the first have their acks here.
+        """
+        for pulled in self._unanswered:
+            await client.publish(pulled.reply)
         return bool(self._own) and (await self._info(client))["num_ack_pending"] > 0
 
     async def _info(self, client: Client) -> dict[str, Any]:
