@@ -202,8 +202,7 @@ class _Generator:
         turn = next(talk.turns)
         question = f"{talk.name} asks {turn}"
         response = _Response()
-        reader, writer = await self._connect()
-        began = time.monotonic()
+        began, reader, writer = await self._connect()
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
                 writer.write(self._request(kind, talk.name, question))
@@ -220,12 +219,14 @@ class _Generator:
         self._out.flush()
         self._idle.append(talk)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> tuple[float, asyncio.StreamReader, asyncio.StreamWriter]:
+        """And since when: it may be to a gateway that has just been killed."""
         host, _, port = self._address.partition(":")
         deadline = time.monotonic() + REQUEST_LIMIT_S
         while True:
+            began = time.monotonic()
             try:
-                return await asyncio.open_connection(host, int(port))
+                return began, *await asyncio.open_connection(host, int(port))
             except OSError:
                 if time.monotonic() > deadline:
                     raise
