@@ -6,9 +6,11 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from xdist.scheduler import LoadScopeScheduling
 
 from appliance.infra.postgres.migrate import migrate
 from tests.fakes.postgres import Cluster
@@ -27,12 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BEGAN] = time.time()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class FilesTogether(LoadScopeScheduling):
     """`pytest -n`: a file's tests stay with one worker, and so do those of some folders."""
-    for item in items:
-        file = item.path.relative_to(ROOT).as_posix()
-        folder = next((name for name in ONE_WORKER if file.startswith(f"{name}/")), "")
-        item.add_marker(pytest.mark.xdist_group(folder or file))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((name for name in ONE_WORKER if file.startswith(f"{name}/")), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return FilesTogether(config, log)
 
 
 def pytest_terminal_summary(
