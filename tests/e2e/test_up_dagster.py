@@ -8,13 +8,13 @@ import os
 import re
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.fakes import until as wait
 from tests.fakes.appliance import Appliance
 from tests.fakes.dagster_instance import DagsterInstance
 from tests.fakes.dagster_launch import launch
@@ -34,10 +34,7 @@ def up(backend: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def until(condition: Callable[[], object], up: Appliance, timeout_s: float = 60.0) -> None:
     """Wait for `condition`; AssertionError with the output of `up` when it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, up.output
-        time.sleep(0.05)
+    wait.until(condition, lambda: up.output, timeout_s)
 
 
 def page_answers(up: Appliance) -> bool:
@@ -151,6 +148,7 @@ def test_killed_with_everything_nothing_of_it_stays(up: Appliance) -> None:
 
 
 def test_left_out_it_is_nowhere(up: Appliance, backend: ScriptedBackend) -> None:
+    up.stop()  # if the test before has not killed it
     up.forget()
     with Appliance(up.state.parent, "--backend", backend.base_url) as without:
         assert without.ready["dagster"] is None

@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 
 import httpx
 
+from tests.fakes.until import until
+
 WAIT_S = 60.0
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _RUNS = """query($filter: RunsFilter, $limit: Int) {
@@ -199,11 +201,8 @@ class DagsterInstance:
         otherwise: Callable[[], object] = lambda: "it did not come to pass",
         timeout_s: float = WAIT_S,
     ) -> None:
-        """Wait for `claim`; AssertionError with `otherwise` when it does not come to pass."""
-        deadline = time.monotonic() + timeout_s
-        while not claim():
-            assert time.monotonic() < deadline, otherwise()
-            time.sleep(0.1)
+        """See until."""
+        until(claim, otherwise, timeout_s)
 
     def _runs(self, chosen: Mapping[str, Any], most: int) -> list[Run]:
         told = self.query(_RUNS, filter=chosen, limit=most)["runsOrError"]

@@ -10,7 +10,6 @@ The consumer runs beside the first gateway; either can be stopped and started by
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +24,7 @@ from appliance.infra.nats.reader.range import StreamReader, visit
 from tests.e2e.asking import CHAT
 from tests.fakes.consumer import Consumer, consuming
 from tests.fakes.gateway import GatewayProcess, backend_config
+from tests.fakes.until import until
 from tests.fixtures_nats import NatsServer
 
 WAIT_S = 20.0
@@ -155,11 +155,8 @@ class Pipeline:
         otherwise: Callable[[], object] = lambda: "it did not come to pass",
         timeout_s: float = WAIT_S,
     ) -> None:
-        """Wait for `claim`; AssertionError with `otherwise` when it does not come to pass."""
-        deadline = time.monotonic() + timeout_s
-        while not claim():
-            assert time.monotonic() < deadline, otherwise()
-            time.sleep(0.05)
+        """See until."""
+        until(claim, otherwise, timeout_s)
 
 
 class Command:

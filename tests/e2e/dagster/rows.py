@@ -1,8 +1,7 @@
 """What is in PostgreSQL and in the streams, read as nobody of the appliance reads it."""
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import nats
@@ -10,6 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from appliance.domain.events.durables import DURABLES, PIPELINE, of_dagster
+from tests.fakes.until import until
 
 WAIT_S = 60.0
 TABLES = tuple(table for durable in DURABLES.values() for table in durable.tables)
@@ -60,14 +60,6 @@ class Rows:
             ),
             timeout_s,
         )
-
-
-def until(claim: Callable[[], bool], otherwise: Callable[[], object], timeout_s: float) -> None:
-    """Wait for `claim`; AssertionError with `otherwise` when it does not come to pass."""
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        assert time.monotonic() < deadline, otherwise()
-        time.sleep(0.05)
 
 
 def wait_taken(url: str, timeout_s: float = WAIT_S) -> None:

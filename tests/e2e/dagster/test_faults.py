@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.dagster.asking import ask, flood
-from tests.e2e.dagster.rows import Rows, until, wait_taken
+from tests.e2e.dagster.rows import Rows, wait_taken
 from tests.e2e.faults.faulty import Faulty
 from tests.fakes.appliance import Appliance
 from tests.fakes.dagster_instance import DagsterInstance
 from tests.fakes.processes import children, is_alive, wait_gone
+from tests.fakes.until import until
 
 SENSOR, JOB = "nats_dagster_chat_persist", "knowledge_chat_persist"
 EXCHANGES = 3200

@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ from tests.fakes.dagster_instance import DagsterInstance
 from tests.fakes.dagster_launch import launch
 from tests.fakes.dagster_role import DagsterRoles
 from tests.fakes.postgres import Cluster
+from tests.fakes.until import until
 
 _SENSORS = [f"looks_{n}" for n in range(6)]
 _FAILURE = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
@@ -66,13 +66,6 @@ def _waiting(dagster: DagsterInstance, roles: DagsterRoles) -> str:
     run_id = launch(dagster, "waits")
     dagster.until(lambda: dagster.run(run_id).status == "STARTED")
     return run_id
-
-
-def _until(claim: Callable[[], bool], otherwise: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not claim():
-        assert time.monotonic() < deadline, otherwise()
-        time.sleep(0.05)
 
 
 def test_a_run_succeeds_and_what_it_printed_is_kept(
@@ -125,7 +118,7 @@ def test_a_dagster_process_that_was_killed_takes_its_runs_along_and_the_next_one
     (run,) = _children(_run_server(roles), roles)
     os.kill(run, signal.SIGSTOP)  # so that it cannot say in time that it was interrupted
     roles.kill("server")
-    _until(lambda: not roles.others(), roles.others)
+    until(lambda: not roles.others(), roles.others)
     roles.start("server")
     roles.wait_answers()
     assert dagster.wait_run(run_id).status == "FAILURE"
@@ -199,7 +192,7 @@ def test_it_ends_within_seconds_with_its_runs(
     process = roles.processes["server"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    _until(lambda: not roles.others(), roles.others)
+    until(lambda: not roles.others(), roles.others)
 
 
 def test_a_second_role_stands_by_until_the_first_has_ended_although_postgresql_was_frozen(
@@ -210,14 +203,14 @@ def test_a_second_role_stands_by_until_the_first_has_ended_although_postgresql_w
     second = DagsterRoles(tmp_path, roles.dsn)
     second.start("server")
     try:
-        _until(lambda: _status(second) == 503, lambda: second.log("server"))
+        until(lambda: _status(second) == 503, lambda: second.log("server"))
         cluster.freeze()
         second.start("code")
         first.send_signal(signal.SIGTERM)
         assert first.wait(20) == 0
-        _until(lambda: '"for":"the database"' in second.log("code"), lambda: second.log("code"))
+        until(lambda: '"for":"the database"' in second.log("code"), lambda: second.log("code"))
         cluster.thaw()
-        _until(lambda: _status(second) == 200, lambda: second.log("server"))
+        until(lambda: _status(second) == 200, lambda: second.log("server"))
         assert "Traceback" not in second.log("code")
     finally:
         cluster.thaw()
