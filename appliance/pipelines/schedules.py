@@ -5,6 +5,7 @@ Each looks first, and says why there is nothing to do.
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import dagster as dg
@@ -26,85 +27,65 @@ from appliance.pipelines.resources import ApplianceResource
 from appliance.pipelines.sensors import under_way
 from appliance.pipelines.table import DATASET_JOB, HOUSEKEEPING_JOB, PAIR_JOB
 
-Ticked = dg.SkipReason | dg.RunRequest
 NOTHING = "no run since the last one, no old run or row, and no event waits"
+# What keeps a schedule from asking for its job: a sentence, "" when nothing does.
+WhyNot = Callable[[dg.DagsterInstance, ApplianceResource], str]
 
 
 def schedules() -> list[dg.ScheduleDefinition]:
-    """All of them, in UTC."""
-    return [_pairs(), _dataset(), _housekeeping()]
+    """All of them, in UTC; one more is one row more."""
+    return [
+        _schedule(
+            PAIR_JOB,
+            "7 * * * *",
+            "Pairs that got no vector while the inference role was away.",
+            _no_pair_waits,
+        ),
+        _schedule(DATASET_JOB, "47 3 * * *", "The training data, once a day.", _dataset_is_current),
+        _schedule(
+            HOUSEKEEPING_JOB,
+            "27 * * * *",
+            "Old runs, old rows, and every asset check.",
+            _house_is_kept,
+        ),
+    ]
 
 
-def _pairs() -> dg.ScheduleDefinition:
+def _schedule(job: str, cron: str, description: str, why_not: WhyNot) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{PAIR_JOB}_schedule",
-        job_name=PAIR_JOB,
-        cron_schedule="7 * * * *",
+        name=f"{job}_schedule",
+        job_name=job,
+        cron_schedule=cron,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Pairs that got no vector while the inference role was away.",
+        description=description,
     )
-    def pairs(
+    def schedule(
         context: dg.ScheduleEvaluationContext, appliance: dg.ResourceParam[ApplianceResource]
-    ) -> Ticked:
+    ) -> dg.SkipReason | dg.RunRequest:
         try:
-            count = asyncio.run(_pairs_waiting(appliance))
+            why = why_not(context.instance, appliance)
         except ApplianceError as exc:
             return dg.SkipReason(str(exc))
-        if not count:
-            return dg.SkipReason("no pair waits for its vector")
-        return _unless_under_way(context, PAIR_JOB)
+        if not why and (run_id := under_way(context.instance, job)):
+            why = f"a run is at work: {run_id}"
+        return dg.SkipReason(why) if why else dg.RunRequest()
 
-    return pairs
-
-
-def _dataset() -> dg.ScheduleDefinition:
-    @dg.schedule(
-        name=f"{DATASET_JOB}_schedule",
-        job_name=DATASET_JOB,
-        cron_schedule="47 3 * * *",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="The training data, once a day.",
-    )
-    def dataset(
-        context: dg.ScheduleEvaluationContext, appliance: dg.ResourceParam[ApplianceResource]
-    ) -> Ticked:
-        try:
-            current = asyncio.run(is_current(appliance))
-        except ApplianceError as exc:
-            return dg.SkipReason(str(exc))
-        if current:
-            return dg.SkipReason("no pair and no rating is newer than the last manifest")
-        return _unless_under_way(context, DATASET_JOB)
-
-    return dataset
+    return schedule
 
 
-def _housekeeping() -> dg.ScheduleDefinition:
-    @dg.schedule(
-        name=f"{HOUSEKEEPING_JOB}_schedule",
-        job_name=HOUSEKEEPING_JOB,
-        cron_schedule="27 * * * *",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Old runs, old rows, and every asset check.",
-    )
-    def housekeeping(
-        context: dg.ScheduleEvaluationContext, appliance: dg.ResourceParam[ApplianceResource]
-    ) -> Ticked:
-        # Here and not in a run: at rest there is none, and these alone are worth none.
-        delete_idle_ticks(context.instance, time.time() - KEEP_IDLE_TICKS_S)
-        try:
-            due = _housekeeping_due(context.instance, appliance)
-        except ApplianceError as exc:
-            return dg.SkipReason(str(exc))
-        return _unless_under_way(context, HOUSEKEEPING_JOB) if due else dg.SkipReason(NOTHING)
-
-    return housekeeping
+def _no_pair_waits(_: dg.DagsterInstance, appliance: ApplianceResource) -> str:
+    return "" if asyncio.run(_pairs_waiting(appliance)) else "no pair waits for its vector"
 
 
-def _unless_under_way(context: dg.ScheduleEvaluationContext, job: str) -> Ticked:
-    if run_id := under_way(context.instance, job):
-        return dg.SkipReason(f"a run is at work: {run_id}")
-    return dg.RunRequest()
+def _dataset_is_current(_: dg.DagsterInstance, appliance: ApplianceResource) -> str:
+    current = asyncio.run(is_current(appliance))
+    return "no pair and no rating is newer than the last manifest" if current else ""
+
+
+def _house_is_kept(instance: dg.DagsterInstance, appliance: ApplianceResource) -> str:
+    # Here and not in a run: at rest there is none, and these alone are worth none.
+    delete_idle_ticks(instance, time.time() - KEEP_IDLE_TICKS_S)
+    return "" if _housekeeping_due(instance, appliance) else NOTHING
 
 
 async def _pairs_waiting(appliance: ApplianceResource) -> int:
