@@ -3,6 +3,7 @@
 The export itself is that of `appliance dataset export`; this says where and reports what it says.
 """
 
+import importlib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,14 +17,22 @@ from appliance.domain.datasets.manifest import Manifest
 from appliance.domain.errors import ConfigError
 from appliance.infra.datasets.export import export, filters_of
 from appliance.infra.datasets.folder import dataset_folder, manifest_of
-from appliance.infra.postgres.table_facts import any_since, row_count
-from appliance.pipelines.metadata import Metadata
+from appliance.infra.postgres.table_facts import Column, any_since, row_count
+from appliance.pipelines.metadata import (
+    PREVIEW_ROWS,
+    Metadata,
+    markdown,
+    of_rows,
+    of_times,
+    schema,
+)
 from appliance.pipelines.resources import ApplianceResource
 from appliance.pipelines.steps import RETRY, done
 from appliance.pipelines.table import CHAT_PAIR_DATASET, CHAT_PAIR_RECORD
 
 GROUP = "datasets"
 PAIRS, RATINGS = "chat_pairs", "feedback"
+_PARQUET = "appliance.infra.datasets.parquet"  # 50 MiB, for whoever writes or reads files alone
 
 
 def dataset_assets() -> list[dg.AssetsDefinition]:
@@ -90,13 +99,15 @@ async def _export(appliance: ApplianceResource) -> Metadata:
         manifest = await export(
             pool, config.dataset, config.privacy.store, folder, since=None, until=None
         )
-    return of_manifest(manifest, folder)
+    return of_manifest(manifest, folder) | _of_files(folder)
 
 
 def of_manifest(manifest: Manifest, folder: Path) -> Metadata:
-    """Counts and hashes; no pair."""
+    """Counts, times and hashes; no pair.  All files are new, so nothing was there already."""
     told: Mapping[str, Any] = msgspec.to_builtins(manifest)
     return {
+        **of_rows(manifest.train + manifest.validation, 0),
+        **of_times(manifest.oldest, manifest.newest),
         "path": dg.MetadataValue.path(str(folder)),
         "dagster/row_count": manifest.train + manifest.validation,
         **{name: told[name] for name in ("read", "train", "validation")},
@@ -105,4 +116,13 @@ def of_manifest(manifest: Manifest, folder: Path) -> Metadata:
         "excluded": dg.MetadataValue.json(told["excluded"]),
         "filters": dg.MetadataValue.json(told["filters"]),
         "files": dg.MetadataValue.json(told["files"]),
+    }
+
+
+def _of_files(folder: Path) -> Metadata:
+    parquet = importlib.import_module(_PARQUET)
+    rows = parquet.preview(folder, PREVIEW_ROWS)
+    return {
+        "dagster/column_schema": schema([Column(*column) for column in parquet.columns()]),
+        "preview": dg.MetadataValue.md(markdown(rows, "no pair is in the dataset")),
     }

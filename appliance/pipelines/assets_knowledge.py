@@ -11,7 +11,7 @@ from appliance.infra.postgres.pair_vectors import PairsEmbedded, embed_pairs
 from appliance.infra.postgres.pipeline_runs import RunPart, covered, record
 from appliance.infra.postgres.table_facts import exchanges
 from appliance.pipelines.assets import part_of
-from appliance.pipelines.metadata import RECENT_S, Metadata, of_table, of_times
+from appliance.pipelines.metadata import RECENT_S, Metadata, of_rows, of_table, of_times
 from appliance.pipelines.resources import ApplianceResource, EmbeddingResource
 from appliance.pipelines.steps import RETRY, done
 from appliance.pipelines.table import CHAT_PAIR_RECORD, CHAT_RECORD, KNOWLEDGE_EVENTS, SUBJECTS
@@ -93,9 +93,8 @@ async def _embed(
 
 def _of_pairs(found: PairsEmbedded) -> Metadata:
     return {
+        **of_rows(found.embedded, found.already),  # of the vectors
         "pairs": found.embedded + found.empty + found.already,
-        "embedded": found.embedded,
-        "already_embedded": found.already,
         "without_text": found.empty,
         "waiting": found.waiting,
         "model": found.model,
@@ -117,6 +116,7 @@ async def _gather(appliance: ApplianceResource, part: RunPart) -> Metadata:
             occurred=handled.occurred,
         )
         metadata: Metadata = {
+            **of_rows(0, found.count),  # a view: its rows are those of others
             "exchanges": found.count,
             "with_embedding": found.embedded,
             "without_embedding": found.count - found.embedded,

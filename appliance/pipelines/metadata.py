@@ -31,8 +31,10 @@ def of_drained(drained: Drained, tables: Sequence[str]) -> Metadata:
         "forgotten": written.forgotten,
         "retried": drained.retried,
         "buried": drained.buried,
-        "rows_written": sum(written.inserted.values()),
-        "rows_already_there": sum(written.offered.values()) - sum(written.inserted.values()),
+        **of_rows(
+            sum(written.inserted.values()),
+            sum(written.offered.values()) - sum(written.inserted.values()),
+        ),
     }
     for table in tables:
         inserted = written.inserted.get(table, 0)
@@ -41,6 +43,11 @@ def of_drained(drained: Drained, tables: Sequence[str]) -> Metadata:
     if drained.sequences:
         found["last_sequence"] = drained.sequences[-1][1]
     return found | of_times(drained.oldest, drained.newest)
+
+
+def of_rows(written: int, already_there: int) -> Metadata:
+    """What every asset says first, whatever its rows are."""
+    return {"rows_written": written, "rows_already_there": already_there}
 
 
 def of_times(oldest: str | float | None, newest: str | float | None) -> Metadata:
@@ -58,16 +65,16 @@ async def of_table(pool: PostgresPool, config: Config, table: str) -> Metadata:
     newest = await preview(pool, table, PREVIEW_ROWS, since=time.time() - RECENT_S)
     return {
         "dagster/table_name": f"{database}.public.{table}",
-        "dagster/column_schema": _schema(await schema_of(pool, table)),
+        "dagster/column_schema": schema(await schema_of(pool, table)),
         "preview": dg.MetadataValue.md(markdown(newest)),
         **({} if rows is None else {"dagster/row_count": rows}),
     }
 
 
-def markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    """`rows` as a table; whatever is in a text stays in its cell."""
+def markdown(rows: Sequence[Mapping[str, object]], none: str = "no rows of the last hour") -> str:
+    """`rows` as a table, `none` without any; whatever is in a text stays in its cell."""
     if not rows:
-        return "no rows of the last hour"
+        return none
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([_cell(row[name]) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -82,7 +89,8 @@ def _cell(value: object) -> str:
     return " ".join(text.split())
 
 
-def _schema(columns: Sequence[Column]) -> dg.TableSchema:
+def schema(columns: Sequence[Column]) -> dg.TableSchema:
+    """As Dagster's pages show it."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

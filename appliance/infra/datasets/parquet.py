@@ -1,6 +1,6 @@
 """Pairs as Parquet, compressed with zstd: what the lines of JSONL say, and what else is known of
-each.  The only importer of pyarrow, and imported where a file is written: it takes 0.1 s and
-50 MiB."""
+each; and what such files hold, for whoever shows it.  The only importer of pyarrow, and imported
+where a file is written or read: it takes 0.1 s and 50 MiB."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from appliance.domain.datasets.pair import Pair, chars
+from appliance.domain.datasets.split import SIDES
 from appliance.infra.datasets.folder import create
 
 _CALL = pa.struct(
@@ -50,6 +51,9 @@ SCHEMA = pa.schema(
         pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )
+# Of a row that is shown: its trace id is what `appliance forget` finds it by.
+_SHOWN = ["trace_id", "created_at", "model", "rating", "prompt", "response"]
+_SHOWN_CHARS = 80
 _PLAIN = frozenset(SCHEMA.names) - {"messages", "tools", "language"}
 # A row group; by its text too, since a pair may be as long as the rules let it.
 _MOST_ROWS = 5000
@@ -88,6 +92,27 @@ class ParquetFile:
     def _flush(self) -> None:
         self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
         self._rows, self._chars = [], 0
+
+
+def columns() -> list[tuple[str, str, bool]]:
+    """Name, type as Arrow writes it, and whether it may be null; in their order."""
+    return [(field.name, str(field.type), field.nullable) for field in SCHEMA]
+
+
+def preview(folder: Path, n: int) -> list[dict[str, Any]]:
+    """The first `n` rows of the dataset in `folder`, some columns, texts cut to 80 characters.
+    Raises OSError."""
+    rows: list[dict[str, Any]] = []
+    for side in SIDES:
+        with pq.ParquetFile(folder / f"{side}.parquet") as file:
+            for batch in file.iter_batches(batch_size=n, columns=_SHOWN):
+                rows += batch.to_pylist()
+                break
+    return [{name: _cut(row[name]) for name in _SHOWN} for row in rows[:n]]
+
+
+def _cut(value: object) -> object:
+    return value[:_SHOWN_CHARS] if isinstance(value, str) else value
 
 
 def _row(pair: Pair) -> dict[str, Any]:

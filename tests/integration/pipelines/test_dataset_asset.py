@@ -7,7 +7,7 @@ import dagster as dg
 
 from appliance.infra.postgres.forget import forget
 from appliance.infra.postgres.pool import PostgresPool
-from tests.fakes.dagster_lab import Lab
+from tests.fakes.dagster_lab import EVERY_ASSET, Lab
 from tests.fakes.kept_events import recent
 
 JOB, SCHEDULE = "chat_pair_dataset", "chat_pair_dataset_schedule"
@@ -16,7 +16,8 @@ JOB, SCHEDULE = "chat_pair_dataset", "chat_pair_dataset_schedule"
 def test_the_pairs_become_files_once_until_there_is_something_new(stored: Lab) -> None:
     lab = stored
     assert isinstance(lab.look(SCHEDULE), dg.RunRequest)  # there is no dataset yet
-    lab.publish(recent(1, tool_calls=()), recent(2, tool_calls=()))
+    first = recent(1, tool_calls=())
+    lab.publish(first, recent(2, tool_calls=()))
     asyncio.run(lab.kept.consume())
     run = lab.run(JOB)
     assert run.success, lab.failures(run)
@@ -24,7 +25,9 @@ def test_the_pairs_become_files_once_until_there_is_something_new(stored: Lab) -
     folder = next(lab.datasets.rglob("manifest.json")).parent
     manifest = json.loads((folder / "manifest.json").read_text())
     assert found["path"] == str(folder)
-    assert found["read"] == 2
+    assert found["read"] == found["rows_written"] == 2
+    assert set(found) >= EVERY_ASSET
+    assert first.trace_id in found["preview"]
     assert found["dagster/row_count"] == found["train"] + found["validation"]
     assert found["files"] == manifest["files"]
     assert found["excluded"] == manifest["excluded"]

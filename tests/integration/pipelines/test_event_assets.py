@@ -8,7 +8,7 @@ from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.pipelines.table import SUBJECTS
-from tests.fakes.dagster_lab import Lab
+from tests.fakes.dagster_lab import EVERY_ASSET, Lab
 from tests.fakes.deliveries import dump
 from tests.fakes.kept_events import TABLES, recent
 
@@ -21,6 +21,7 @@ def test_each_job_writes_what_waits_and_a_second_run_finds_nothing(lab: Lab) -> 
         found = lab.metadata(lab.run(subject.job), subject.asset)
         rows = lab.kept.rows(subject.tables)
         assert found["rows_written"] == sum(rows.values()), subject.asset
+        assert set(found) >= EVERY_ASSET, subject.asset
         for table, count in rows.items():
             assert found[f"{table}/rows_written"] == count
         again = lab.metadata(lab.run(subject.job), subject.asset)

@@ -1,6 +1,6 @@
 """Pairs with their vectors, and all events of an exchange, over real parts."""
 
-from tests.fakes.dagster_lab import Lab
+from tests.fakes.dagster_lab import EVERY_ASSET, Lab
 from tests.fakes.inference import ScriptedInference
 from tests.fakes.kept_events import recent
 
@@ -25,13 +25,15 @@ def test_a_chat_becomes_rows_a_pair_with_its_vector_and_a_knowledge_event(lab: L
     assert written["chat_pairs/rows_written"] == 1
     assert written["chat_history/rows_written"] == lab.kept.rows()["chat_history"]
     pairs = lab.metadata(run, "chat_pair_record")
-    assert (pairs["pairs"], pairs["embedded"], pairs["waiting"]) == (1, 1, 0)
+    assert (pairs["pairs"], pairs["rows_written"], pairs["waiting"]) == (1, 1, 0)
     assert pairs["model"] == "words"
     assert pairs["dagster/row_count"] == 1
     known = lab.metadata(run, "knowledge_events")
     assert (known["exchanges"], known["with_embedding"], known["without_embedding"]) == (1, 1, 0)
     assert (known["with_flow_lineage"], known["with_tool_call"], known["with_compose"]) == (1, 1, 0)
     assert exchange.trace_id in known["preview"]
+    for asset in ("chat_record", "chat_pair_record", "knowledge_events"):
+        assert set(lab.metadata(run, asset)) >= EVERY_ASSET
     assert lab.tags(run)["trace_id"] == exchange.trace_id
     handled = lab.kept.execute(
         "SELECT asset FROM pipeline_runs, chat_pairs WHERE run_id = %s "
@@ -64,7 +66,7 @@ def test_without_the_inference_role_the_chat_is_kept_and_its_vector_comes_later(
         run = lab.run(PAIRS)
         again = lab.run(PAIRS)
     assert run.success, lab.failures(run)
-    assert lab.metadata(run, "chat_pair_record")["embedded"] == 1
+    assert lab.metadata(run, "chat_pair_record")["rows_written"] == 1
     assert lab.metadata(again, "chat_pair_record")["pairs"] == 0
     assert lab.metadata(again, "chat_pair_record")["dagster/row_count"] == 1
     assert lab.look(f"{PAIRS}_schedule") == "no pair waits for its vector"
