@@ -21,7 +21,12 @@ from appliance.domain.parsing.families import FAMILIES
 
 _LISTS = ("backends", "models")
 _PASSWORD = re.compile(r"password\s*=|://[^/@:]*:[^/@]+@")
-_SECRETS = (("backends", "api_key"), ("nats", "token"), ("gateway", "seal_secret"))
+_SECRETS = (
+    ("backends", "api_key"),
+    ("nats", "token"),
+    ("gateway", "seal_secret"),
+    ("moderation", "api_key"),
+)
 
 
 def shipped(name: str) -> Path:

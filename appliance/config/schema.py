@@ -132,6 +132,35 @@ class InferenceConfig(Table, frozen=True, kw_only=True):
     max_batch_tokens: Count = 512
     max_queue: Count = 512
     timeout_s: Positive = 10.0
+    # A folder with a ColBERT model of yours (see README); empty: `/maxsim` says that there is none.
+    colbert_dir: str = ""
+
+
+class ResponsesConfig(Table, frozen=True, kw_only=True):
+    """`[responses]`: what is stored of POST /v1/responses."""
+
+    store: bool = True  # false: nothing is, and every answer says so
+    store_timeout_s: Positive = 2.0  # how long an answer waits for its row, at most
+    max_bytes: Annotated[int, Meta(ge=65536)] = 64 * 1024 * 1024  # of one, with its events
+    lease_s: Positive = 15.0  # one whose gateway has been silent for so long has failed
+    max_background: Count = 64  # at once, of one gateway
+    websocket_idle_s: Positive = 3600.0  # a connection without a request is closed
+
+
+class ModerationConfig(Table, frozen=True, kw_only=True):
+    """`[moderation]`: who scores texts.  Empty `url`: the lexicon that is built in."""
+
+    url: Annotated[str, Meta(pattern=r"^(https?://[^\s]+)?\Z")] = ""  # a base with /v1/moderations
+    api_key: str = ""  # "env:NAME" or "file:PATH"
+    model: str = ""  # of the remote one; empty: as the caller names it
+    timeout_s: Positive = 10.0
+
+
+class RerankConfig(Table, frozen=True, kw_only=True):
+    """`[rerank]`: limits of POST /v1/rerank."""
+
+    max_documents: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    timeout_s: Positive = 30.0
 
 
 class KnowledgeConfig(Table, frozen=True, kw_only=True):
@@ -193,6 +222,8 @@ class RetentionConfig(Table, frozen=True, kw_only=True):
     feedback: Days = 0
     pipeline_runs: Days = 0
     dead_letters: Days = 0
+    rerank_scores: Days = 0
+    api_responses: Days = 30  # by the day they were made; one in use as a previous one, too
 
 
 class DagsterConfig(Table, frozen=True, kw_only=True):
@@ -254,6 +285,9 @@ class Config(Table, frozen=True, kw_only=True):
     nats: NatsConfig = NatsConfig()
     postgres: PostgresConfig = PostgresConfig()
     inference: InferenceConfig = InferenceConfig()
+    responses: ResponsesConfig = ResponsesConfig()
+    moderation: ModerationConfig = ModerationConfig()
+    rerank: RerankConfig = RerankConfig()
     knowledge: KnowledgeConfig = KnowledgeConfig()
     spool: SpoolConfig = SpoolConfig()
     consumer: ConsumerConfig = ConsumerConfig()
