@@ -1,0 +1,155 @@
+"""The output of one response: its items in the order they begin, numbered from 0.  Called by
+`encode`; pure.
+
+There is one message or one piece of reasoning open at a time; calls may be open beside it and
+beside each other, since their steps may come mixed.  A message ends when anything else begins, and
+is then commentary; the one the answer ends with is the final answer.
+"""
+
+from appliance.domain.conversation.stream import ToolCallDelta
+from appliance.presentation.openai_responses.frames import Frames, Wire
+from appliance.presentation.openai_responses.spoken import (
+    Call,
+    CustomCall,
+    Message,
+    Reasoning,
+    Spoken,
+)
+
+COMMENTARY, FINAL = "commentary", "final_answer"
+COMPLETED, INCOMPLETE, IN_PROGRESS = "completed", "incomplete", "in_progress"
+
+
+class Output:
+    """Every method that says something returns its frames."""
+
+    def __init__(
+        self, frames: Frames, stem: str, *, custom: frozenset[str], summaries: bool
+    ) -> None:
+        """`stem` is what the ids of its items have in common; see WireResponseRequest for the
+        rest."""
+        self._frames = frames
+        self._stem = stem
+        self._custom = custom
+        self._summaries = summaries
+        self._begun = 0
+        self._done: dict[int, Wire] = {}
+        self._message: Message | None = None
+        self._reasoning: Reasoning | None = None
+        self._calls: dict[int, Call] = {}  # open ones, by their place among the calls
+        self._called: set[int] = set()  # all that began
+        self._spoke = False
+
+    def text(self, text: str) -> bytes:
+        """A piece of text."""
+        message = self._message
+        if message is not None:
+            return message.add(text)
+        opened = self._make_room()
+        self._message = message = Message(self._frames, *self._next("msg"))
+        self._spoke = True
+        return opened + message.begin() + (message.add(text) if text else b"")
+
+    def reasoning(self, text: str) -> bytes:
+        """A piece of reasoning."""
+        reasoning = self._reasoning
+        if reasoning is not None:
+            return reasoning.add(text)
+        opened, reasoning = self._open_reasoning()
+        return opened + reasoning.add(text)
+
+    def sealed(self, sealed: str, *, given: bool) -> bytes:
+        """What the reasoning so far is sealed as, which ends it; a reasoning of its own where none
+        is open.  Not `given`, it only ends."""
+        opened, reasoning = b"", self._reasoning
+        if reasoning is None and given:
+            opened, reasoning = self._open_reasoning()
+        if reasoning is not None and given:
+            reasoning.sealed = sealed
+        return opened + self._end_reasoning()
+
+    def redacted(self, sealed: str, *, given: bool) -> bytes:
+        """A whole piece of reasoning that only its maker reads."""
+        return self._end_reasoning() + self.sealed(sealed, given=given)
+
+    def call(self, step: ToolCallDelta) -> bytes:
+        """A step of a call."""
+        call = self._calls.get(step.index)
+        opened = b""
+        if call is None:
+            if step.index in self._called:
+                return b""  # its arguments are whole: only white space can follow
+            opened = self._make_room()
+            self._calls[step.index] = call = self._new_call(step)
+            self._called.add(step.index)
+            opened += call.begin()
+        return opened + (call.add(step.arguments) if step.arguments else b"")
+
+    def finish(self, status: str) -> bytes:
+        """End all that is open; an answer that came to its end without a word is an empty one."""
+        opened = b""
+        if status == COMPLETED and not (self._spoke or self._called):
+            opened = self.text("")
+        return opened + self.end(status)
+
+    def end(self, status: str) -> bytes:
+        """End all that is open as it is; a call that is whole was not cut."""
+        frames = self._end_reasoning(status)
+        for index in sorted(self._calls):
+            whole = self._calls[index].whole
+            frames += self._end_call(index, COMPLETED if whole else status)
+        return frames + self._end_message(FINAL, status)
+
+    @property
+    def items(self) -> list[Wire]:
+        """All of them, as they are now."""
+        still = {said.index: said.item(IN_PROGRESS) for said in self._open}
+        return [item for _, item in sorted((self._done | still).items())]
+
+    @property
+    def _open(self) -> list[Spoken]:
+        beside: list[Spoken | None] = [self._message, self._reasoning, *self._calls.values()]
+        return [said for said in beside if said is not None]
+
+    def _next(self, prefix: str) -> tuple[str, int]:
+        """Id and index of the next item."""
+        index, self._begun = self._begun, self._begun + 1
+        return f"{prefix}_{self._stem}_{index}", index
+
+    def _make_room(self) -> bytes:
+        """End what must not be open beside a new item, and what is whole."""
+        whole = [index for index, call in self._calls.items() if call.whole]
+        frames = self._end_reasoning() + self._end_message(COMMENTARY)
+        return frames + b"".join(self._end_call(index) for index in whole)
+
+    def _open_reasoning(self) -> tuple[bytes, Reasoning]:
+        ended = self._make_room()
+        made = Reasoning(self._frames, *self._next("rs"), summary=self._summaries)
+        self._reasoning = made
+        return ended + made.begin(), made
+
+    def _new_call(self, step: ToolCallDelta) -> Call:
+        if step.name in self._custom:
+            return CustomCall(self._frames, *self._next("ctc"), step.id, step.name)
+        return Call(self._frames, *self._next("fc"), step.id, step.name)
+
+    def _end_reasoning(self, status: str = COMPLETED) -> bytes:
+        ended, self._reasoning = self._reasoning, None
+        return self._end(ended, status)
+
+    def _end_message(self, phase: str, status: str = COMPLETED) -> bytes:
+        ended, self._message = self._message, None
+        if ended is not None:
+            ended.phase = phase
+        return self._end(ended, status)
+
+    def _end_call(self, index: int, status: str = COMPLETED) -> bytes:
+        call = self._calls.pop(index)
+        return self._end(call, status)
+
+    def _end(self, ended: Spoken | None, status: str) -> bytes:
+        if ended is None:
+            return b""
+        frames = ended.end(status)
+        self._done[ended.index] = ended.item(status)
+        return frames

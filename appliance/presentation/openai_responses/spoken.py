@@ -1,0 +1,235 @@
+"""The items of an answer while they are being said: a message, reasoning, a call.  Each writes the
+events it begins with, goes on with and ends with, and is itself at any time.  Used by `output`;
+pure.
+"""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from appliance.presentation.openai_responses.conversation import INPUT_FIELD
+from appliance.presentation.openai_responses.frames import Frames, Wire, delta_head
+
+
+class Spoken(Protocol):
+    """`index` is its place in the output; `pieces` what it has said so far."""
+
+    index: int
+
+    def begin(self) -> bytes:
+        """The frames that open it."""
+
+    def add(self, text: str) -> bytes:
+        """The frames of its next piece."""
+
+    def end(self, status: str) -> bytes:
+        """The frames that close it."""
+
+    def item(self, status: str) -> Wire:
+        """It as it is now."""
+
+
+class _Spoken:
+    """What all of them have."""
+
+    def __init__(self, frames: Frames, item_id: str, index: int) -> None:
+        self.index = index
+        self.pieces: list[str] = []
+        self._frames = frames
+        self._id = item_id
+        self._of = {"item_id": item_id, "output_index": index}  # in each of its events
+        self._head = b""  # of its deltas
+
+    def add(self, text: str) -> bytes:
+        """See Spoken."""
+        self.pieces.append(text)
+        return self._frames.piece(self._head, text)
+
+    @property
+    def said(self) -> str:
+        """All its pieces."""
+        return "".join(self.pieces)
+
+    def _added(self, item: Wire) -> bytes:
+        event = "response.output_item.added"
+        return self._frames.event(event, output_index=self.index, item=item)
+
+    def _done(self, item: Wire) -> bytes:
+        return self._frames.event("response.output_item.done", output_index=self.index, item=item)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        return self._frames.event(kind, **self._of, **fields)
+
+
+class Message(_Spoken):
+    """One text.  `phase` is known when it ends."""
+
+    def __init__(self, frames: Frames, item_id: str, index: int) -> None:
+        super().__init__(frames, item_id, index)
+        self.phase: str | None = None
+        told = {**self._of, "content_index": 0, "logprobs": []}
+        self._head = delta_head("response.output_text.delta", **told)
+
+    def begin(self) -> bytes:
+        """See Spoken."""
+        opened = self._added({**self.item("in_progress"), "content": []})
+        part = _output_text("")
+        return opened + self._event("response.content_part.added", content_index=0, part=part)
+
+    def end(self, status: str) -> bytes:
+        """See Spoken."""
+        text = self.said
+        place: Wire = {"content_index": 0}
+        return (
+            self._event("response.output_text.done", **place, text=text, logprobs=[])
+            + self._event("response.content_part.done", **place, part=_output_text(text))
+            + self._done(self.item(status))
+        )
+
+    def item(self, status: str) -> Wire:
+        """See Spoken."""
+        item: Wire = {
+            "id": self._id,
+            "type": "message",
+            "status": status,
+            "role": "assistant",
+            "content": [_output_text(self.said)],
+        }
+        return {**item, "phase": self.phase} if self.phase else item
+
+
+class Reasoning(_Spoken):
+    """One text of thoughts, none where all of it is `sealed`.
+
+    To a client that asks for summaries it goes out as one: that is what Codex and the SDKs show.
+    To others it is the raw text, which is what it is.
+    """
+
+    def __init__(self, frames: Frames, item_id: str, index: int, *, summary: bool) -> None:
+        super().__init__(frames, item_id, index)
+        self.sealed = ""
+        self._summary = summary
+        self._place: Wire = {"summary_index": 0} if summary else {"content_index": 0}
+        word = "reasoning_summary_text" if summary else "reasoning_text"
+        self._text_event = f"response.{word}"
+        self._part_event = f"response.{'reasoning_summary_part' if summary else 'content_part'}"
+        self._head = delta_head(f"{self._text_event}.delta", **self._of, **self._place)
+
+    def begin(self) -> bytes:
+        """See Spoken."""
+        return self._added(self.item("in_progress"))
+
+    def add(self, text: str) -> bytes:
+        """See Spoken."""
+        opened = b""
+        if not self.pieces:
+            part = self._part("")
+            opened = self._event(f"{self._part_event}.added", **self._place, part=part)
+        return opened + super().add(text)
+
+    def end(self, status: str) -> bytes:
+        """See Spoken."""
+        frames = b""
+        if text := self.said:
+            part = self._part(text)
+            frames = self._event(f"{self._text_event}.done", **self._place, text=text)
+            frames += self._event(f"{self._part_event}.done", **self._place, part=part)
+        return frames + self._done(self.item(status))
+
+    def item(self, status: str) -> Wire:
+        """See Spoken."""
+        parts = [self._part(text)] if (text := self.said) else []
+        item: Wire = {"id": self._id, "type": "reasoning", "status": status}
+        item["summary"] = parts if self._summary else []
+        if parts and not self._summary:
+            item["content"] = parts
+        return {**item, "encrypted_content": self.sealed} if self.sealed else item
+
+    def _part(self, text: str) -> Wire:
+        return {"type": "summary_text" if self._summary else "reasoning_text", "text": text}
+
+
+class Call(_Spoken):
+    """A call of a function; its pieces are JSON text."""
+
+    def __init__(self, frames: Frames, item_id: str, index: int, call_id: str, name: str) -> None:
+        super().__init__(frames, item_id, index)
+        self._call_id = call_id
+        self._name = name
+        self._head = delta_head("response.function_call_arguments.delta", **self._of)
+
+    @property
+    def whole(self) -> bool:
+        """True when its arguments are a JSON object: nothing can follow."""
+        last = self.pieces[-1].rstrip() if self.pieces else ""
+        if last and last[-1] != "}":
+            return False  # spares reading all of it for each step
+        try:
+            msgspec.json.decode(self.said, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        return True
+
+    def begin(self) -> bytes:
+        """See Spoken."""
+        return self._added(self.item("in_progress"))
+
+    def end(self, status: str) -> bytes:
+        """See Spoken.  `{}`, not nothing: clients read it as JSON."""
+        frames = b"" if self.said else self.add("{}")
+        kind = "response.function_call_arguments.done"
+        frames += self._event(kind, name=self._name, arguments=self.said)
+        return frames + self._done(self.item(status))
+
+    def item(self, status: str) -> Wire:
+        """See Spoken."""
+        return {
+            "id": self._id,
+            "type": "function_call",
+            "status": status,
+            "call_id": self._call_id,
+            "name": self._name,
+            "arguments": self.said,
+        }
+
+
+class CustomCall(Call):
+    """A call of a tool whose input is any text.  The model was told of a function with one
+    argument, so the input is known when the arguments are whole: it goes out as one piece."""
+
+    def add(self, text: str) -> bytes:
+        """See Spoken."""
+        self.pieces.append(text)
+        return b""
+
+    def end(self, status: str) -> bytes:
+        """See Spoken."""
+        kind, text = "response.custom_tool_call_input", self._input()
+        frames = self._event(f"{kind}.delta", delta=text) if text else b""
+        return frames + self._event(f"{kind}.done", input=text) + self._done(self.item(status))
+
+    def item(self, status: str) -> Wire:
+        """See Spoken."""
+        return {
+            "id": self._id,
+            "type": "custom_tool_call",
+            "status": status,
+            "call_id": self._call_id,
+            "name": self._name,
+            "input": "" if status == "in_progress" else self._input(),
+        }
+
+    def _input(self) -> str:
+        """What the model wrote, as it is, where it did not keep to the schema."""
+        try:
+            arguments = msgspec.json.decode(self.said, type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError):
+            return self.said
+        text = arguments.get(INPUT_FIELD)
+        if isinstance(text, str):
+            return text
+        return self.said if arguments else ""
+
+
+def _output_text(text: str) -> Wire:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -1,0 +1,27 @@
+"""A whole answer as the steps it could have come in: what is asked once is written by the same
+scribe as a stream.  Pure."""
+
+from collections.abc import Iterator
+
+from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.stream import Answer, Delta, ToolCallDelta
+
+
+def deltas_of(answer: Answer) -> Iterator[Delta]:
+    """The steps of its first choice; parts that no step has a word for are left out."""
+    choice = answer.first
+    calls = 0
+    for part in choice.parts:
+        if isinstance(part, Text) and part.text:
+            yield Delta(text=part.text)
+        elif isinstance(part, Reasoning):
+            delta = Delta(reasoning=part.text, signature=part.signature)
+            delta.redacted = part.redacted
+            yield delta
+        elif isinstance(part, ToolCall):
+            step = ToolCallDelta(calls, part.id, part.name, part.arguments, part.extra or None)
+            yield Delta(tool_calls=(step,))
+            calls += 1
+    finish = Delta(finish_reason=choice.finish_reason or "stop", usage=answer.usage)
+    finish.model, finish.stop_sequence = answer.model, choice.stop_sequence
+    yield finish

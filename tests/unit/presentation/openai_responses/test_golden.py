@@ -1,0 +1,67 @@
+"""One case an event sequence.  `ending` in its conversation is how it ends where it does not end
+well: `error`, the words of a backend that failed, or `cancelled`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.domain.errors import BackendUnavailable
+from appliance.domain.responses.record import ResponseRequest
+from appliance.presentation.openai_responses import decode, deltas_of, scribe
+from appliance.presentation.openai_responses.encode import ResponsesScribe
+from tests.unit.presentation.golden import cases, collected, conversation, load, steps
+
+CASES = cases("openai_responses")
+RESPONSE_ID, CREATED = "resp_0001", 1_700_000_000
+
+
+def told(request: ResponseRequest) -> dict[str, Any]:
+    chat = request.continued(())
+    return {**conversation(chat), "dropped": list(chat.dropped)}
+
+
+def writer(case: Path) -> ResponsesScribe:
+    request = decode((case / "request.json").read_bytes(), {})
+    return scribe(request, request.continued(()), RESPONSE_ID, CREATED, lambda: CREATED + 2.5)
+
+
+def streamed(case: Path) -> tuple[bytes, bytes]:
+    """Frames and resource."""
+    said = load(case / "conversation.json")
+    ending = said.get("ending", {})
+    error = BackendUnavailable(ending["error"], backend="a") if "error" in ending else None
+    write = writer(case)
+    frames = write.queued() if load(case / "request.json").get("background") else b""
+    frames += write.opening()
+    frames += b"".join(map(write.delta, steps(said["answer"]))) + write.close()
+    frames += write.terminal(error, cancelled=ending.get("cancelled", False))
+    return frames, write.resource()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_request_is_the_conversation_it_says(case: Path) -> None:
+    said = load(case / "conversation.json")
+    read = told(decode((case / "request.json").read_bytes(), {}))
+    assert read == {name: v for name, v in said.items() if name not in ("answer", "ending")}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_answer_is_these_frames_and_this_resource(case: Path) -> None:
+    frames, resource = streamed(case)
+    assert frames.decode() == (case / "response.sse").read_text()
+    assert resource.decode() == (case / "response.json").read_text().rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if "ending" not in load(case / "conversation.json")],
+    ids=lambda case: case.name,
+)
+def test_what_is_asked_once_is_the_same_resource(case: Path) -> None:
+    answer = collected(steps(load(case / "conversation.json")["answer"]))
+    write = writer(case)
+    for delta in deltas_of(answer):
+        write.delta(delta)
+    write.terminal()
+    assert write.resource().decode() == (case / "response.json").read_text().rstrip("\n")
