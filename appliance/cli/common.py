@@ -7,6 +7,7 @@ from appliance.config.load import default_state, load_config
 from appliance.config.parts import parts_file
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
+from appliance.domain.identity import began_s
 from appliance.infra.postgres.pool import PostgresPool
 
 
@@ -51,6 +52,12 @@ def database(config: Config, *, timeout_s: float = 30.0) -> PostgresPool:
 def counted(number: int, noun: str) -> str:
     """`1 chunk`, `2 chunks`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def trace_id_of(identifier: str) -> str:
+    """The trace id within the id of a response (`resp_<trace id>`); any other id as it is."""
+    within = identifier.removeprefix("resp_")
+    return identifier if began_s(within) is None else within
 
 
 def gateway_url(config: Config) -> str:

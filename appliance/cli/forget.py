@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.cli.common import add_target, counted, database, kept_config
+from appliance.cli.common import add_target, counted, database, kept_config, trace_id_of
 from appliance.cli.progress import Progress, table_lines
 from appliance.config.dagster_home import postgres_dsn
 from appliance.config.load import default_state
@@ -27,7 +27,7 @@ from appliance.infra.spool.folder import spool_directory
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.waiting import count_waiting
 
-HELP = "delete everything kept under a trace id, correlation id or conversation id"
+HELP = "delete everything kept under a trace, correlation, conversation or response id"
 _LONGEST_ID = 256
 _TIMEOUT_S = 900.0  # tables without an index over the id are read
 _LOOKS, _LOOK_EVERY_S = 20, 0.1
@@ -35,14 +35,16 @@ _LOOKS, _LOOK_EVERY_S = 20, 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """ID, --yes, --state, --config."""
-    parser.add_argument("id", metavar="ID", help="a trace id, correlation id or conversation id")
+    parser.add_argument(
+        "id", metavar="ID", help="a trace id, correlation id, conversation id or response id"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_target(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """1 when something of it could not be reached, or the answer to the question was no."""
-    identifier: str = arguments.id
+    identifier = trace_id_of(arguments.id)
     if not 0 < len(identifier) <= _LONGEST_ID or not identifier.isprintable():
         raise InvalidRequest(f"an id is at most {_LONGEST_ID} printable characters")
     config = kept_config(arguments)
@@ -65,8 +67,8 @@ def _agreed(config: Config, identifier: str) -> bool:
         print(f"  {line}")
     print(
         "with their contents that nobody else refers to; every message of it in the streams "
-        "PIPELINE and TELEMETRY, with its payload; what Dagster shows of it; and what the spool "
-        "has set aside of it."
+        "PIPELINE, TELEMETRY and EVT, with its payload; what Dagster shows of it; and what the "
+        "spool has set aside of it."
     )
     print(
         "What was asked under it until now and still arrives is not kept either; what is asked "
@@ -133,8 +135,9 @@ async def _erase(config: Config, spool: Path, identifier: str, forgotten: Forgot
                 erased = await eraser.erase(forgotten.sequences)
     except PartUnavailable as exc:
         return [
-            f"{exc}: its messages in PIPELINE and TELEMETRY and their payloads remain; they become "
-            f"no row any more, and age out within 72 hours.  Forget it again to delete them now"
+            f"{exc}: its messages in PIPELINE, TELEMETRY and EVT and their payloads remain; they "
+            f"become no row any more, and age out within 72 hours.  Forget it again to delete them "
+            f"now"
         ]
     for line in _messages(erased):
         print(line)

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.cli.common import add_target, target_config
+from appliance.cli.common import add_target, target_config, trace_id_of
 from appliance.cli.tracing.find import Found, find
 from appliance.cli.tracing.page import page
 from appliance.cli.tracing.timeline import timeline, whereabouts
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = target_config(arguments)
     state: Path = arguments.state or default_state()
     spool = spool_directory(config.spool, state)
-    identifier: str = arguments.id
+    identifier = trace_id_of(arguments.id)
     # A lone surrogate (a byte of the command line that is no UTF-8) is not printable either.
     if not 0 < len(identifier) <= _LONGEST_ID or not identifier.isprintable():
         raise NotFound("an id is 1 to 256 printable characters")

@@ -11,10 +11,10 @@ from datetime import datetime
 import dagster as dg
 
 from appliance.domain.errors import ApplianceError, PartUnavailable
-from appliance.entrypoints.retention import wanted
 from appliance.infra.nats.lag import read_lag
 from appliance.infra.nats.reader.range import visit
 from appliance.infra.postgres.pair_vectors import waiting
+from appliance.infra.postgres.retention import due
 from appliance.pipelines.assets_dataset import is_current
 from appliance.pipelines.housekeeping import (
     KEEP_IDLE_TICKS_S,
@@ -97,13 +97,13 @@ async def _pairs_waiting(appliance: ApplianceResource) -> int:
 def _housekeeping_due(instance: dg.DagsterInstance, appliance: ApplianceResource) -> bool:
     """Is there something to delete, or something the checks have not seen?"""
     config = appliance.config()
-    if wanted(config.retention) or _ran_since_the_last(instance):
+    if _ran_since_the_last(instance):
         return True
     if old_runs(instance, cutoff(config.dagster.keep_runs_days, time.time()), 1):
         return True
     if surplus_runs(instance, config.dagster.keep_runs, 1):
         return True
-    return asyncio.run(_events_wait(appliance))
+    return asyncio.run(_rows_are_old(appliance)) or asyncio.run(_events_wait(appliance))
 
 
 def _ran_since_the_last(instance: dg.DagsterInstance) -> bool:
@@ -112,6 +112,12 @@ def _ran_since_the_last(instance: dg.DagsterInstance) -> bool:
     since: datetime | None = last[0].create_timestamp if last else None
     newer = instance.get_run_records(dg.RunsFilter(created_after=since), limit=2)
     return any(record.dagster_run.job_name != HOUSEKEEPING_JOB for record in newer)
+
+
+async def _rows_are_old(appliance: ApplianceResource) -> bool:
+    config = appliance.config()
+    async with appliance.pool(config) as pool:
+        return await due(pool, config.retention, time.time())
 
 
 async def _events_wait(appliance: ApplianceResource) -> bool:

@@ -76,7 +76,8 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject(
         RETRIEVE,
         "retrieve_record",
-        "What was looked for in the documents, and every hit with its score.",
+        "What was looked for in the documents, and every hit with its score; and what rerankers "
+        "gave the documents they were sent.",
     ),
     Subject(
         COMPOSE,

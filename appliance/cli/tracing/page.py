@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from appliance.cli.tracing import runs
 from appliance.cli.tracing.events_table import HEAD, MOST_EVENTS, cells, remark
 from appliance.cli.tracing.svg import MOST_NODES, bars, graph
-from appliance.cli.tracing.timeline import end, hits_of, story, whereabouts
+from appliance.cli.tracing.timeline import end, hits_of, moderated, reranked, story, whereabouts
 from appliance.domain.events.compose import COMPOSE
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.retrieve import RETRIEVE
@@ -106,7 +106,7 @@ def _exchange(section: Element, traced: Traced) -> None:
 
 
 def _facts(section: Element, traced: Traced) -> None:
-    told = traced.chat or traced.facts(EMBEDDING)
+    told = traced.chat or traced.facts(EMBEDDING) or reranked(traced) or moderated(traced)
     rows = [
         ("correlation", traced.correlation_id),
         ("conversation", traced.conversation_id),

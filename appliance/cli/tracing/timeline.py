@@ -15,6 +15,8 @@ from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.embedding import TELEMETRY as EMBEDDING_TELEMETRY
 from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.retrieve import RETRIEVE
+from appliance.domain.events.retrieve import TELEMETRY as RETRIEVE_TELEMETRY
+from appliance.domain.events.route import ROUTE
 from appliance.domain.events.trace import Traced, number
 
 MOST_LISTED = 20  # hits, cuts, tools
@@ -52,6 +54,7 @@ def whereabouts(traced: Traced) -> str:
 def story(traced: Traced) -> Iterator[str]:
     chat = traced.chat
     told = chat or traced.facts(EMBEDDING, EMBEDDING_TELEMETRY)
+    told = told or reranked(traced) or moderated(traced)
     if not told:
         yield from _line(0.0, "request", traced.occurred_at)
         yield from _feedback(traced)
@@ -61,6 +64,10 @@ def story(traced: Traced) -> Iterator[str]:
         yield from _line(None, "prompt", _quoted(prompt))
     if chat:
         yield from _line(None, "route", _route(chat))
+    elif told.get("kind") == "rerank":
+        yield from _rerank(told)
+    elif told.get("kind") == "moderation":
+        yield from _line(None, "moderation", f"by {told['model'] or 'no model'}")
     else:
         yield from _line(None, "embedding", _embedding(told))
     yield from _retrieval(traced)
@@ -101,11 +108,43 @@ def _embedding(told: Facts) -> str:
     return f"{texts} by {told.get('model')} on {told.get('backend') or 'no backend'}{size}"
 
 
+def reranked(traced: Traced) -> Facts:
+    """What a rerank says of itself; {} for any other exchange."""
+    told = traced.facts(RETRIEVE, RETRIEVE_TELEMETRY)
+    return told if told.get("kind") == "rerank" else {}
+
+
+def moderated(traced: Traced) -> Facts:
+    """What is known of a moderation, which has no row of its own; {} for any other exchange."""
+    nodes = {node.kind: node for node in traced.nodes}
+    if "moderation" not in nodes:
+        return {}
+    own, answer = nodes["moderation"], nodes.get("answer", nodes["moderation"])
+    known = {"request_model": own.name, "operation": "moderation"} | dict(traced.facts(ROUTE))
+    ended = {"status": answer.status, "duration_s": own.duration_s}
+    return known | ended | {"kind": "moderation", "model": own.name}
+
+
+def _rerank(told: Facts) -> Iterator[str]:
+    """What was asked, and the best of what the documents got."""
+    documents = counted(told.get("document_count") or 0, "document")
+    yield from _line(None, "rerank", f"{documents} by {told.get('model') or 'no model'}")
+    if query := _text(told, "query"):
+        yield from _line(None, "query", _quoted(query))
+    scores = _listed(told.get("scores"))
+    for scored in scores[:MOST_LISTED]:
+        name = f"  {flat(str(scored['name']))}" if scored.get("name") else ""
+        score = number(scored.get("score")) or 0
+        yield from _line(None, "", f"document #{scored.get('index')}  {score:.3f}{name}")
+    if len(scores) > MOST_LISTED:
+        yield from _line(None, "", f"… and {len(scores) - MOST_LISTED} more")
+
+
 def _retrieval(traced: Traced) -> Iterator[str]:
     """What was looked up and found, then what of it got into the prompt."""
     looked, composed = traced.facts(RETRIEVE), traced.facts(COMPOSE)
     retrieval = looked or traced.chat.get("retrieval") or composed
-    if not isinstance(retrieval, Mapping) or not retrieval:
+    if not isinstance(retrieval, Mapping) or not retrieval or reranked(traced):
         return
     hits, cuts = hits_of(retrieval, composed)
     took = number(retrieval.get("duration_s"))

@@ -19,6 +19,7 @@ _OWN: Mapping[str, str] = {
     table: durable.own for durable in DURABLES.values() for table in durable.tables
 }
 TABLES = tuple(_OWN)
+RESPONSES = "api_responses"
 CONTENTS = "message_contents"
 LETTERS = "dead_letters"
 RESULTS = "results in tool_calls of others"
@@ -33,7 +34,8 @@ _UNDER_IN = {
     ),
 }
 _TRACES = " UNION ".join(
-    _UNDER_IN.get(table, _UNDER.format(table=table, own=own)) for table, own in _OWN.items()
+    _UNDER_IN.get(table, _UNDER.format(table=table, own=own))
+    for table, own in {**_OWN, RESPONSES: "trace_id"}.items()
 )
 # What was said of an exchange goes with it; the request that brought it is one of its own.
 _FEEDBACK = "SELECT feedback_trace_id FROM feedback WHERE trace_id = ANY(%s)"
@@ -54,6 +56,8 @@ UPDATE tool_calls
 SET result = NULL, result_is_error = NULL, result_trace_id = NULL, result_at = NULL
 WHERE result_trace_id = ANY(%s)
 """
+# A live one goes, too: whoever produces it finds no row to make whole any more.
+_RESPONSES_OF = f"{RESPONSES} WHERE trace_id = ANY(%s)"
 _RESULTS_OF = "tool_calls WHERE result_trace_id = ANY(%s) AND trace_id <> ALL(%s)"
 
 
@@ -83,6 +87,7 @@ async def look(pool: PostgresPool, identifier: str) -> Forgotten:
         rows = {}
         for table in TABLES:
             rows[table] = await _count(connection, f"{table} WHERE {_OWN[table]} = ANY(%s)", traces)
+        rows[RESPONSES] = await _count(connection, _RESPONSES_OF, traces)
         rows[RESULTS] = await _count(connection, _RESULTS_OF, traces)
         rows[LETTERS] = len(await _letters(connection, identifier, traces))
     return Forgotten(frozenset(traces), rows)
@@ -117,6 +122,8 @@ async def _remove(connection: Connection, traces: list[str]) -> dict[str, int]:
         if table != "chat_history":
             statement = f"DELETE FROM {table} WHERE {_OWN[table]} = ANY(%s)"
             rows[table] = (await connection.execute(statement.encode(), (traces,))).rowcount
+    gone = await connection.execute(f"DELETE FROM {_RESPONSES_OF}".encode(), (traces,))
+    rows[RESPONSES] = gone.rowcount
     rows[RESULTS] = (await connection.execute(_RESULTS, (traces,))).rowcount
     return rows
 

@@ -7,7 +7,7 @@ course of days what an interruption left.  Tombstones (`forgotten`) stay for eve
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from appliance.config.schema import RetentionConfig
@@ -20,15 +20,19 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "chat_pairs": ("chat_pairs",),
     "embedding_events": ("embedding_events",),
     "retrieve_events": ("retrieve_events",),
+    "rerank_scores": ("rerank_scores",),
     "compose_events": ("compose_events",),
     "flow_lineage": ("flow_lineage",),
     "tool_calls": ("tool_calls", "tool_results"),
     "feedback": ("feedback",),
     "pipeline_runs": ("pipeline_runs",),
     "dead_letters": ("dead_letters",),
+    "api_responses": ("api_responses",),
 }
 CONTENTS = "message_contents"
 BATCH_ROWS = 5000
+# A response may have 64 MiB beside its row, in pieces of 2 KB that are deleted one by one.
+BATCHES: Mapping[str, int] = {"api_responses": 50}
 BATCH_CONTENTS = 500  # writers wait for these
 # One search finds rows for twenty batches: each passes by all that were deleted since the last
 # vacuum, and a first run over ten million rows must not do that two thousand times.
@@ -65,22 +69,35 @@ async def prune(pool: PostgresPool, config: RetentionConfig, now: float) -> dict
     Raises PartUnavailable(part="postgres"); what was deleted until then stays deleted.
     """
     rows: dict[str, int] = {}
+    for table, cutoff in _cutoffs(config, now):
+        if table == "chat_history":
+            rows[table], rows[CONTENTS] = await _prune_history(pool, cutoff)
+        else:
+            rows[table] = await _prune(pool, table, cutoff)
+    return rows
+
+
+async def due(pool: PostgresPool, config: RetentionConfig, now: float) -> bool:
+    """Is there a row that `prune` would delete?  Raises PartUnavailable(part="postgres")."""
+    for table, cutoff in _cutoffs(config, now):
+        if await _search(pool, table, cutoff, 1):
+            return True
+    return False
+
+
+def _cutoffs(config: RetentionConfig, now: float) -> Iterator[tuple[str, float]]:
+    """The tables whose rows are not kept for ever, each with the time before which they go."""
     for name, tables in TABLES.items():
         days: int = getattr(config, name)
         for table in tables if days else ():
-            cutoff = now - days * _DAY_S
-            if table == "chat_history":
-                rows[table], rows[CONTENTS] = await _prune_history(pool, cutoff)
-            else:
-                rows[table] = await _prune(pool, table, cutoff)
-    return rows
+            yield table, now - days * _DAY_S
 
 
 async def _prune(pool: PostgresPool, table: str, cutoff: float) -> int:
     deleted = 0
     statement = _DELETE.format(table=table).encode()
     while found := await _search(pool, table, cutoff):
-        for batch in _batches(found, BATCH_ROWS):
+        for batch in _batches(found, BATCHES.get(table, BATCH_ROWS)):
             async with pool.transaction() as connection:
                 deleted += (await connection.execute(statement, (batch, cutoff))).rowcount
     return deleted
@@ -101,14 +118,16 @@ async def _prune_history(pool: PostgresPool, cutoff: float) -> tuple[int, int]:
     return deleted, contents + await _prune_contents(pool, await _slice(pool))
 
 
-async def _search(pool: PostgresPool, table: str, cutoff: float) -> list[str]:
-    """Places of rows that are too old, SEARCH_ROWS at most."""
+async def _search(
+    pool: PostgresPool, table: str, cutoff: float, most: int = SEARCH_ROWS
+) -> list[str]:
+    """Places of rows that are too old, `most` of them."""
     async with pool.transaction() as connection:
         # The BRIN index of the time passes by everything that is young; a plan that reads the
         # whole table would be chosen as soon as the statistics promise a few old rows early on.
         await connection.execute("SET LOCAL enable_seqscan = off")
         query = _OLD.format(table=table).encode()
-        found = await connection.execute(query, (cutoff, SEARCH_ROWS))
+        found = await connection.execute(query, (cutoff, most))
         return [row[0] for row in await found.fetchall()]
 
 

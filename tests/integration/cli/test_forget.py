@@ -15,12 +15,15 @@ from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.delivery import Delivery, Rejected
 from appliance.domain.events.exchange import Exchange, Returned
 from appliance.domain.events.topics import events_of
+from appliance.infra.nats.events.pieces import subject_of
 from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.pool import PostgresPool
+from appliance.infra.postgres.responses import PostgresResponseStore
 from appliance.infra.postgres.writers import writer_for
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.spool import Spool
 from tests.fakes.kept_events import TABLES, Kept, Run, commands, recent
+from tests.fakes.stored_responses import response
 
 SECRET = "XYZZY"
 ALICE, BOB = "alice-talks", "bob-talks"
@@ -69,6 +72,23 @@ async def _everything(kept: Kept) -> tuple[list[Exchange], list[Exchange]]:
     return alice, bob
 
 
+async def _stored_responses(kept: Kept, *exchanges: Exchange) -> None:
+    """A response of each, with its stream."""
+    async with PostgresPool(kept.dsn) as pool:
+        for each in exchanges:
+            data = msgspec.json.encode({"text": f"{each.answer} {each.messages[-1]}"})
+            new = replace(
+                response(each.trace_id),
+                correlation_id=each.correlation_id,
+                conversation_id=each.conversation_id,
+                resource=data,
+                input_items=data,
+            )
+            await PostgresResponseStore(pool).keep(new, data)
+            for _ in range(2):
+                await kept.publish_raw(subject_of(each.trace_id), data)
+
+
 async def _bury(kept: Kept, data: bytes, event_id: str, sequence: int = 1) -> None:
     async with PostgresPool(kept.dsn) as pool:
         delivery = Delivery("PIPELINE", PERSIST, sequence, 1, event_id, data)
@@ -94,6 +114,7 @@ async def test_a_conversation_is_gone_everywhere_and_the_others_lost_nothing(
     await _bury(kept, letter, "")
     await _bury(kept, f'broken "{ALICE}" {SECRET}'.encode(), "", 2)
     await _bury(kept, b"broken " + BOB.encode(), "", 3)
+    await _stored_responses(kept, alice[0], bob[0])
     poison = _poison(tmp_path, alice[0], bob[0])
     assert kept.files(SECRET)
     assert kept.dump().count(SECRET) > 10
@@ -113,8 +134,10 @@ async def test_a_conversation_is_gone_everywhere_and_the_others_lost_nothing(
         "chat_pairs 3",
         "results in tool_calls of others 1",
         "dead_letters 2",
-        "TELEMETRY: 15 messages",
-        "payloads in the object store: 8 objects",
+        "api_responses 1",
+        "TELEMETRY: 18 messages",
+        "EVT: 2 messages",
+        "payloads in the object store: 9 objects",
         "set aside in the spool: 1 record",
     ):
         assert part in said, done.stdout
@@ -166,6 +189,17 @@ async def test_what_no_consumer_saw_yet_is_erased_and_becomes_no_row(
     assert SECRET not in kept.dump()
 
 
+async def test_the_id_of_a_response_stands_for_its_exchange(kept: Kept, appliance: Run) -> None:
+    alice, bob = await _everything(kept)
+    await kept.consume()
+    await _stored_responses(kept, alice[1], bob[0])
+    done = appliance("forget", f"resp_{alice[1].trace_id}", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert alice[1].trace_id not in kept.dump()
+    assert kept.execute("SELECT trace_id FROM api_responses") == [(bob[0].trace_id,)]
+    await kept.gone_from_files(f"question {SECRET} 2")
+
+
 @pytest.mark.parametrize("which", ["trace_id", "correlation_id"])
 async def test_one_exchange_goes_and_its_conversation_stays(
     kept: Kept, appliance: Run, which: str
@@ -204,7 +238,7 @@ async def test_an_id_of_a_caller_that_looks_like_a_trace_id_of_the_future_is_fou
 ) -> None:
     caller = "f47ac10b58cc4372a5670e02b2c3d479"
     await kept.publish([_of_alice(1, correlation_id=caller)])
-    assert "PIPELINE: 8 messages" in appliance("forget", caller, "--yes").stdout
+    assert "PIPELINE: 9 messages" in appliance("forget", caller, "--yes").stdout
     await kept.gone_from_files(SECRET)
 
 
@@ -217,7 +251,7 @@ async def test_without_nats_the_rows_go_and_it_says_what_remains(
     kept.server.kill()
     done = appliance("forget", ALICE, "--yes")
     assert done.returncode == 1
-    assert "messages in PIPELINE and TELEMETRY and their payloads remain" in done.stderr
+    assert "messages in PIPELINE, TELEMETRY and EVT and their payloads remain" in done.stderr
     assert SECRET not in kept.dump()
     assert SECRET not in poison.path.read_text()
 

@@ -32,6 +32,12 @@ from tests.fakes.kept_events import recent
 
 JOB = "dagster_housekeeping"
 SCHEDULE = "dagster_housekeeping_schedule"
+OLD_RESPONSE = """
+INSERT INTO api_responses (id, trace_id, correlation_id, conversation_id, key_name, status, model,
+    background, previous_response_id, resource, input_items, created_at)
+VALUES ('resp_1', '1', 'c', 'c', '', 'completed', 'm', false, '', '', '',
+    now() - interval '31 days')
+"""
 _REPOSITORY = RemoteRepositoryOrigin(
     InProcessCodeLocationOrigin(LoadableTargetOrigin(), location_name="appliance"),
     "__repository__",
@@ -146,8 +152,10 @@ def test_it_is_asked_for_when_there_is_something_to_do(stored: Lab) -> None:
     lab, job = stored, stored.definitions.resolve_job_def(JOB)
     assert lab.run(JOB).success
     assert "no event waits" in str(lab.look(SCHEDULE))
-    lab.configure("[retention]\nfeedback = 1\n")
-    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)  # rows may be old
+    lab.kept.execute(OLD_RESPONSE)
+    assert isinstance(lab.look(SCHEDULE), dg.RunRequest)
+    lab.kept.execute("DELETE FROM api_responses")
+    assert isinstance(lab.look(SCHEDULE), str)
     lab.instance.create_run_for_job(job, status=dg.DagsterRunStatus.CANCELED)
     lab.configure()
     assert isinstance(lab.look(SCHEDULE), str)

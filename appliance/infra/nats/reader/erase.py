@@ -7,6 +7,7 @@ cluster's servers wrote into their Raft logs stays there until these are compact
 
 JetStream has no index over ids: the streams are read.  Every event carries its three ids, so the
 one that was given finds all; a trace id of ours begins with its time, so the search begins there.
+The pieces of a response in EVT have its trace id in their subject, and are found by that.
 """
 
 import asyncio
@@ -23,9 +24,11 @@ from appliance.domain.events.durables import PIPELINE
 from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.identity import began_s
 from appliance.infra.mentions import Mentions, rated_in
+from appliance.infra.nats.events.pieces import RESPONSES, is_trace_id, subject_of
+from appliance.infra.nats.events.pieces import STREAM as EVT
 from appliance.infra.nats.objects import Payloads, ReferenceMessage, is_reference
 from appliance.infra.nats.reader.range import Stored, StreamReader, state_of
-from appliance.infra.nats.streams import BUCKET, PAYLOADS, TELEMETRY
+from appliance.infra.nats.streams import BUCKET, PAYLOADS, TELEMETRY, request
 
 AT_ONCE = 16
 TIMEOUT_S = 5.0
@@ -85,6 +88,7 @@ class Eraser:
         """
         found = {stream: await self._find(stream) for stream in (PIPELINE, TELEMETRY)}
         await self._find_by_sequence(found[PIPELINE], sequences)
+        found[EVT] = await self._find_pieces()
         erased = Erased(payloads=await self._erase_payloads())
         for stream, these in found.items():
             erased.messages[stream] = await self._delete(stream, sorted(these))
@@ -133,6 +137,30 @@ class Eraser:
                 first = batch.messages[0] if batch is not None else None
                 if first is not None and first.sequence == sequence and self._note(first):
                     found.add(sequence)
+
+    async def _find_pieces(self) -> set[int]:
+        """Of responses, by the traces that are known by now."""
+        found: set[int] = set()
+        subjects = {subject_of(trace) for trace in self._traces if is_trace_id(trace)}
+        async with StreamReader(self._client, EVT) as reader:
+            for subject in sorted(subjects & await self._subjects()):
+                async for batch in reader.batches(subject=subject):
+                    found.update(stored.sequence for stored in batch.messages)
+        return found
+
+    async def _subjects(self) -> set[str]:
+        """Those EVT has messages of responses on: of the last hour's."""
+        subjects: set[str] = set()
+        while True:
+            try:
+                page = {"subjects_filter": RESPONSES, "offset": len(subjects)}
+                answer = await request(self._js, f"STREAM.INFO.{EVT}", page)
+            except nats.js.errors.NotFoundError:
+                return subjects
+            more = answer["state"].get("subjects") or {}
+            subjects |= more.keys()
+            if not more or len(subjects) >= answer.get("total", 0):
+                return subjects
 
     async def _erase_payloads(self) -> int:
         """Objects are named by event ids, which begin with the trace id."""

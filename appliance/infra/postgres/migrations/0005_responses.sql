@@ -22,3 +22,6 @@ CREATE INDEX api_responses_live ON api_responses (lease_until) WHERE lease_until
 CREATE INDEX api_responses_correlation_id ON api_responses (correlation_id);
 CREATE INDEX api_responses_conversation_id ON api_responses (conversation_id);
 CREATE INDEX api_responses_created_at ON api_responses (created_at);
+
+-- Deflated is as small as it gets: nobody need try again.
+ALTER TABLE api_responses ALTER COLUMN events SET STORAGE EXTERNAL;

@@ -22,6 +22,7 @@ from appliance.infra.postgres.event_checks import (
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.deliveries import deliveries
+from tests.fakes.flows import moderated
 from tests.fakes.kept_events import TABLES, recent
 
 
@@ -72,7 +73,7 @@ async def test_a_node_whose_parent_is_missing_is_an_orphan(pool: PostgresPool, d
     with psycopg.connect(dsn, autocommit=True) as connection:
         where = "DELETE FROM flow_lineage WHERE trace_id = %s AND node_id = 'retrieve'"
         connection.execute(where, (broken.trace_id,))
-    orphans = [Orphan(broken.trace_id, "compose", "retrieve")]
+    orphans = [Orphan(broken.trace_id, "rerank", "retrieve")]
     assert await lineage_orphans(pool, since, 3600) == orphans
     assert await lineage_orphans(pool, time.time() + 60, 0) == []
 
@@ -96,7 +97,9 @@ async def test_a_node_without_the_row_it_tells_of_is_an_orphan(
     assert await lineage_orphans(pool, since, 600) == []  # they may still come
 
 
-async def test_who_only_embeds_or_failed_at_once_lacks_nothing(pool: PostgresPool) -> None:
+async def test_who_only_embeds_or_moderates_or_failed_at_once_lacks_nothing(
+    pool: PostgresPool,
+) -> None:
     embeds = recent(
         1,
         operation="embeddings",
@@ -116,7 +119,8 @@ async def test_who_only_embeds_or_failed_at_once_lacks_nothing(pool: PostgresPoo
         tool_results=(),
         feedback=None,
     )
-    await _write(pool, _age(embeds, 120), _age(failed, 120))
+    judged = moderated(recent(3))
+    await _write(pool, *(_age(each, 120) for each in (embeds, failed, judged)))
     assert await lineage_orphans(pool, time.time() - 3600, 60) == []
     assert await chats_without_lineage(pool, time.time() - 3600, 60) == []
 

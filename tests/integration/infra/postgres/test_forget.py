@@ -88,7 +88,7 @@ async def test_what_is_asked_after_its_id_was_forgotten_is_kept_until_it_is_forg
 def _rating(number: int, rated: Exchange) -> Exchange:
     """A request of its own that rates `rated`, as a gateway records it."""
     given = Feedback(rated.trace_id, -1, f"comment {number}")
-    nothing = {"tool_calls": (), "tool_results": (), "retrieval": None}
+    nothing = {"tool_calls": (), "tool_results": (), "retrieval": None, "rerank": None}
     return recent(
         number,
         operation="feedback",

@@ -13,15 +13,23 @@ from appliance.domain.events.delivery import Delivery, Rejected
 from appliance.domain.events.durables import DURABLES
 from appliance.infra.postgres import retention
 from appliance.infra.postgres.pool import PostgresPool
+from appliance.infra.postgres.responses import PostgresResponseStore
 from appliance.infra.postgres.retention import prune
 from appliance.infra.postgres.writers import writer_for
 from tests.fakes.deliveries import deliveries, rows
 from tests.fakes.exchanges import exchange
 from tests.fakes.kept_events import TABLES, recent
+from tests.fakes.stored_responses import response
 
 DAY_S = 86_400.0
 NOW = 1_795_000_000.0
+OTHERS = ("dead_letters", "pipeline_runs", "api_responses")  # not made of events
 EVERYTHING = RetentionConfig(**dict.fromkeys(retention.TABLES, 7))
+
+
+def _only(**days: int) -> RetentionConfig:
+    """These tables and no others."""
+    return RetentionConfig(**{"api_responses": 0, **days})
 
 
 async def _write(dsn: str, *ages_days: float) -> list[str]:
@@ -60,14 +68,14 @@ async def test_what_is_older_goes_from_every_table_and_the_rest_stays(dsn: str) 
 
 @pytest.mark.parametrize(
     ("field", "tables"),
-    [(f, t) for f, t in retention.TABLES.items() if f not in ("dead_letters", "pipeline_runs")],
+    [(f, t) for f, t in retention.TABLES.items() if f not in OTHERS],
 )
 async def test_each_table_has_its_days_and_none_is_never(
     dsn: str, field: str, tables: tuple[str, ...]
 ) -> None:
     await _write(dsn, 8)
-    assert await _prune(dsn, RetentionConfig()) == {}
-    deleted = await _prune(dsn, RetentionConfig(**{field: 7}))
+    assert await _prune(dsn, _only()) == {}
+    deleted = await _prune(dsn, _only(**{field: 7}))
     assert {table for table, count in deleted.items() if count} - {"message_contents"} == set(
         tables
     )
@@ -77,7 +85,7 @@ async def test_each_table_has_its_days_and_none_is_never(
 async def test_contents_go_with_the_last_message_that_has_them(dsn: str) -> None:
     await _write(dsn, 8, 0)
     before = {row[0] for row in rows(dsn, "SELECT content FROM message_contents")}
-    deleted = await _prune(dsn, RetentionConfig(chat_history=7))
+    deleted = await _prune(dsn, _only(chat_history=7))
     left = {row[0] for row in rows(dsn, "SELECT content FROM message_contents")}
     assert {text.split(" x")[0] for text in before - left} == {"question 0", "answer 0"}
     assert "You are terse." in left
@@ -90,7 +98,7 @@ async def test_contents_an_interruption_left_are_found_later(dsn: str) -> None:
     with_content = "INSERT INTO message_contents (hash, content) VALUES (%s, 'left') RETURNING hash"
     for content in hashes:
         rows(dsn, with_content, content)
-    assert (await _prune(dsn, RetentionConfig(chat_history=7)))["message_contents"] == 50
+    assert (await _prune(dsn, _only(chat_history=7)))["message_contents"] == 50
     assert rows(dsn, "SELECT count(*) FROM message_contents") == [(3,)]
 
 
@@ -100,9 +108,20 @@ async def test_dead_letters_go_and_tombstones_stay(dsn: str) -> None:
         buried = Rejected(Delivery("PIPELINE", PERSIST, 1, 1, "t:x", b"{}"), "why", final=True)
         await writer_for(PERSIST, pool).bury([buried])
     rows(dsn, "UPDATE dead_letters SET created_at = to_timestamp(%s) RETURNING 1", NOW - 8 * DAY_S)
-    assert await _prune(dsn, RetentionConfig(dead_letters=9)) == {"dead_letters": 0}
-    assert await _prune(dsn, RetentionConfig(dead_letters=7)) == {"dead_letters": 1}
+    assert await _prune(dsn, _only(dead_letters=9)) == {"dead_letters": 0}
+    assert await _prune(dsn, _only(dead_letters=7)) == {"dead_letters": 1}
     assert rows(dsn, "SELECT count(*) FROM forgotten") == [(1,)]
+
+
+async def test_responses_go_in_small_batches_and_all_of_them(dsn: str) -> None:
+    count = 2 * retention.BATCHES["api_responses"] + 1
+    async with PostgresPool(dsn) as pool:
+        store = PostgresResponseStore(pool)
+        for number in range(count):
+            await store.keep(replace(response(f"old-{number}"), created_at=NOW - 8 * DAY_S), b"")
+        await store.keep(replace(response("young"), created_at=NOW - 6 * DAY_S), b"")
+    assert await _prune(dsn, _only(api_responses=7)) == {"api_responses": count}
+    assert _traces(dsn, "api_responses") == {"young"}
 
 
 async def test_many_rows_go_in_batches_and_all_of_them(dsn: str) -> None:
@@ -116,7 +135,7 @@ async def test_many_rows_go_in_batches_and_all_of_them(dsn: str) -> None:
         NOW - 8 * DAY_S,
         count,
     )
-    assert await _prune(dsn, RetentionConfig(chat_pairs=7)) == {"chat_pairs": count}
+    assert await _prune(dsn, _only(chat_pairs=7)) == {"chat_pairs": count}
 
 
 async def test_writers_and_prune_at_once_leave_no_message_without_its_content(dsn: str) -> None:
@@ -132,7 +151,7 @@ async def test_writers_and_prune_at_once_leave_no_message_without_its_content(ds
     async def keep_pruning(pool: PostgresPool) -> int:
         deleted = 0
         for _ in range(30):
-            deleted += (await prune(pool, RetentionConfig(chat_history=7), NOW))["chat_history"]
+            deleted += (await prune(pool, _only(chat_history=7), NOW))["chat_history"]
         return deleted
 
     async with PostgresPool(dsn) as pool:
@@ -148,4 +167,4 @@ async def test_writers_and_prune_at_once_leave_no_message_without_its_content(ds
 def test_every_field_of_the_configuration_is_served() -> None:
     assert set(retention.TABLES) == set(msgspec.structs.asdict(RetentionConfig()))
     served = {table for tables in retention.TABLES.values() for table in tables}
-    assert served == {*TABLES, "dead_letters", "pipeline_runs"}
+    assert served == {*TABLES, *OTHERS}

@@ -7,11 +7,12 @@ from appliance.cli.terminal import columns
 from appliance.cli.tracing.timeline import timeline
 from appliance.domain.events.chat import PERSIST, TELEMETRY
 from appliance.domain.events.exchange import Exchange, Hit, Retrieval
+from appliance.domain.events.lineage import LINEAGE
 from appliance.domain.events.topics import events_of
 from appliance.domain.events.trace import POSTGRES, STREAM, Traced, exchange_of
 from appliance.infra.postgres.history import event_from
 from tests.fakes.exchanges import exchange
-from tests.fakes.flows import flow
+from tests.fakes.flows import flow, moderated
 
 GOLDEN = """\
 trace 00000000000000000000000000000003
@@ -114,6 +115,15 @@ def test_a_failed_exchange_says_why() -> None:
         1, status="failed", http_status=502, error_type="BackendTimeout", error_message="too slow"
     )
     assert "failed, stop, BackendTimeout: too slow" in _told(made)
+
+
+def test_a_moderation_is_told_by_its_lineage() -> None:
+    made = moderated(exchange(1), request_model="omni-moderation-latest")
+    told = _told(made)
+    assert "moderation, model omni-moderation-latest\n" in told
+    assert "moderation  by lexicon-en-1\n" in told
+    assert "+0.004 s  end         finished\n" in told
+    assert "model lexicon-en-1\n" in _told(made, only=LINEAGE)
 
 
 def test_a_degraded_retrieval_says_what_was_away() -> None:

@@ -8,8 +8,10 @@ from appliance.domain.events.exchange import (
     Exchange,
     Feedback,
     Hit,
+    Rerank,
     Retrieval,
     Returned,
+    Scored,
 )
 from tests.fakes.exchanges import exchange
 
@@ -25,6 +27,15 @@ LOOKED_UP = Retrieval(
     room_tokens=1000,
     context_window=4096,
     embedding=Embedding("query", "minilm", ("what is a?",), 256, 5, 0.125, 0.0625),
+)
+RERANKED = Rerank(
+    "colbert-tiny",
+    query="what is a?",
+    documents=3,
+    top_n=2,
+    scores=(Scored(2, 0.75, "c" * 64, "c.md"), Scored(0, 0.5, "a" * 64), Scored(1, 0.25, "b" * 64)),
+    input_tokens=40,
+    duration_s=0.125,
 )
 
 
@@ -44,6 +55,7 @@ def whole(number: int = 1, **changes: Any) -> Exchange:
         "tool_calls": (call(f"call-{number}"),),
         "tool_results": (Returned(f"call-{number - 1}", "look", "{}", "it rains"),),
         "message_count": 4,
+        "rerank": RERANKED,
         "feedback": Feedback(f"{number:032x}", number % 6, f"comment {number}"),
     }
     return exchange(number, **(full | changes))

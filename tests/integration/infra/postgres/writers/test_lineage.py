@@ -6,9 +6,10 @@ from tests.integration.infra.postgres.writers.exchanges import whole
 
 
 async def test_every_node_is_a_row_with_its_parents(dsn: str, pool: PostgresPool) -> None:
-    exchanges = [whole(1), whole(2, retrieval=None, tool_calls=(), tool_results=())]
+    plain = whole(2, retrieval=None, rerank=None, tool_calls=(), tool_results=())
+    exchanges = [whole(1), plain]
     written = await writer_for(LINEAGE, pool).write(deliveries(LINEAGE, *exchanges))
-    assert written.inserted == {"flow_lineage": 11}
+    assert written.inserted == {"flow_lineage": 12}
     for exchange in exchanges:
         (payload,) = FlowLineage.payloads(exchange)
         found = rows(
