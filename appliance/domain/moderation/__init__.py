@@ -1,0 +1,1 @@
+"""Moderation: how harmful a text is, by category.  `service.py` first."""

@@ -1,0 +1,1 @@
+"""Moderators that are elsewhere."""
