@@ -1,5 +1,6 @@
 """An exchange with all an exchange can have, for whoever tells of exchanges."""
 
+from dataclasses import replace
 from typing import Any
 
 from appliance.domain.events.exchange import (
@@ -8,8 +9,11 @@ from appliance.domain.events.exchange import (
     Embedding,
     Exchange,
     Hit,
+    Moderation,
+    Rerank,
     Retrieval,
     Returned,
+    Scored,
 )
 from tests.fakes.exchanges import exchange
 
@@ -53,3 +57,73 @@ def flow(number: int, **changes: Any) -> Exchange:
 def _call(number: int, name: str, arguments: str) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+def moderated(made: Exchange, **changes: Any) -> Exchange:
+    """`made` as the moderation of two inputs, one of them flagged."""
+    plain = {
+        "operation": "moderation",
+        "surface": "openai_moderations",
+        "route": "moderation",
+        "request_model": "",
+        "selected_model": "lexicon-en-1",
+        "response_model": "lexicon-en-1",
+        "backend": "lexicon-en-1",
+        "provider": "lexicon",
+        "router_reason": "",
+        "messages": (),
+        "params": {},
+        "answer": "",
+        "finish_reason": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "time_to_first_token_s": None,
+        "retrieval": None,
+        "attempts": (),
+        "tool_calls": (),
+        "tool_results": (),
+        "feedback": None,
+        "moderation": Moderation("lexicon-en-1", 2, 1, 0.004),
+    }
+    return replace(made, **(plain | changes))
+
+
+def reranked(made: Exchange, **changes: Any) -> Exchange:
+    """`made` as the rerank of three documents; without scores when it failed."""
+    scores = (
+        Scored(2, 0.75, "c" * 64, "manual.md"),
+        Scored(0, 0.5, "a" * 64),
+        Scored(1, 0.25, "b" * 64),
+    )
+    failed = changes.get("status", "finished") != "finished"
+    model = "bm25+all-minilm-l6-v2"
+    plain = {
+        "operation": "rerank",
+        "surface": "rerank",
+        "route": "rerank",
+        "request_model": "rerank-v3.5",
+        "selected_model": model,
+        "response_model": model,
+        "backend": "inference",
+        "provider": "inference",
+        "router_reason": "",
+        "messages": (),
+        "params": {},
+        "answer": "",
+        "finish_reason": None,
+        "time_to_first_token_s": None,
+        "retrieval": None,
+        "tool_calls": (),
+        "tool_results": (),
+        "attempts": (),
+        "rerank": Rerank(
+            model,
+            query="how do I bleed the brakes?",
+            documents=3,
+            top_n=2,
+            scores=() if failed else scores,
+            input_tokens=None if failed else 40,
+            duration_s=0.125,
+        ),
+    }
+    return replace(made, **(plain | changes))

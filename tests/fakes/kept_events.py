@@ -22,8 +22,10 @@ from appliance.domain.events.exchange import (
     Exchange,
     Feedback,
     Hit,
+    Rerank,
     Retrieval,
     Returned,
+    Scored,
 )
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.objects import Payloads, is_reference
@@ -57,6 +59,9 @@ def recent(number: int, **changes: Any) -> Exchange:
             (Hit("notes.md", 2, 0.75),),
             query=f"query {number}",
             embedding=Embedding("query", "minilm", (f"query {number}",)),
+        ),
+        rerank=Rerank(
+            "colbert-tiny", f"query {number}", 1, None, (Scored(0, 0.75, "d", "notes.md"),)
         ),
         feedback=Feedback(trace_id, 1, f"comment {number}"),
     )

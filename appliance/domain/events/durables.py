@@ -39,7 +39,7 @@ DURABLES: Mapping[str, Durable] = {
     for durable in (
         Durable("chat_persist", PERSIST, ("chat_history", "chat_pairs")),
         Durable("embedding", EMBEDDING, ("embedding_events",)),
-        Durable("retrieve", RETRIEVE, ("retrieve_events",)),
+        Durable("retrieve", RETRIEVE, ("retrieve_events", "rerank_scores")),
         Durable("compose", COMPOSE, ("compose_events",)),
         Durable("flow_lineage", LINEAGE, ("flow_lineage",)),
         Durable("tool_call", TOOL_CALL, ("tool_calls", "tool_results")),

@@ -107,6 +107,43 @@ class Feedback:
     comment: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """One call to a moderator: how many inputs it scored and how many of them it flagged.  Neither
+    what they said nor what was found in them is part of the record."""
+
+    model: str
+    inputs: int = 0
+    flagged: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a reranker gave document `index`, counted from 0 as the caller sent them.  `digest` is
+    the sha256 of its text, `name` what the caller calls it; the text itself is not kept."""
+
+    index: int
+    score: float
+    digest: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """One call to a reranker: `documents` counts what it was given, `scores` has all of them, best
+    first, `top_n` is how many the caller wanted back (None: all).  Without an answer there are no
+    scores, and `model` is the one asked for."""
+
+    model: str
+    query: str = ""
+    documents: int = 0
+    top_n: int | None = None
+    scores: tuple[Scored, ...] = ()
+    input_tokens: int | None = None
+    duration_s: float = 0.0
+
+
 @dataclass(slots=True, kw_only=True)  # not frozen: with forty fields that costs 8 µs an exchange
 class Exchange:
     """Written once, by whoever ends the exchange.  One exchange, whole: finished, failed or
@@ -120,7 +157,7 @@ class Exchange:
     host: str
     status: Status
     http_status: int
-    operation: str = "chat"  # chat | text_completion | embeddings | feedback
+    operation: str = "chat"  # chat text_completion embeddings feedback moderation rerank
     surface: str = "openai_chat"
     stream: bool = False
     route: str = "direct"
@@ -156,3 +193,5 @@ class Exchange:
     key_name: str = ""
     store: Store = "full"
     feedback: Feedback | None = None  # of an exchange that rates another
+    moderation: Moderation | None = None  # of an exchange that is a moderation
+    rerank: Rerank | None = None  # of an exchange that is a rerank

@@ -6,13 +6,21 @@
 
 A node is there when its step happened.  Attempts that failed are leaves.  Parents come before their
 children; ids are unique within the exchange.  An exchange that embeds is request ─ embedding ─
-answer.
+answer, one that moderates request ─ moderation ─ answer, and so is one that reranks.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from appliance.domain.events.exchange import Attempt, Embedding, Exchange, Retrieval, Returned
+from appliance.domain.events.exchange import (
+    Attempt,
+    Embedding,
+    Exchange,
+    Moderation,
+    Rerank,
+    Retrieval,
+    Returned,
+)
 from appliance.domain.events.feedback import OPERATION as FEEDBACK
 
 LINEAGE = "pipeline.knowledge.flow.lineage"
@@ -38,9 +46,15 @@ def _nodes(exchange: Exchange) -> list[Node]:
     if exchange.embedding is not None:
         nodes.append(_embedding(exchange.embedding, exchange.error_type or "ok"))
         return [*nodes, _answer(exchange, ["embedding"])]
+    if exchange.moderation is not None:
+        nodes.append(_moderation(exchange.moderation, exchange.error_type or "ok"))
+        return [*nodes, _answer(exchange, ["moderation"])]
+    if exchange.rerank is not None and exchange.retrieval is None:
+        nodes.append(_rerank(exchange, exchange.rerank, "request"))
+        return [*nodes, _answer(exchange, ["rerank"])]
     ends = ["request"]
     if exchange.retrieval is not None:
-        nodes += _knowledge(exchange.retrieval)
+        nodes += _knowledge(exchange, exchange.retrieval)
         ends = ["compose"]
     if exchange.tool_results:
         results = [_result(n, returned) for n, returned in enumerate(exchange.tool_results)]
@@ -97,7 +111,21 @@ def _embedding(made: Embedding, status: str) -> Node:
     return _node("embedding", "embedding", made.model, ["request"], status, *times, detail)
 
 
-def _knowledge(retrieval: Retrieval) -> list[Node]:
+def _moderation(made: Moderation, status: str) -> Node:
+    detail = {"inputs": made.inputs, "flagged": made.flagged}
+    times = (0.0, made.duration_s)
+    return _node("moderation", "moderation", made.model, ["request"], status, *times, detail)
+
+
+def _rerank(exchange: Exchange, made: Rerank, parent: str) -> Node:
+    # `ok` says that there are scores, and rows of them.
+    status = "ok" if made.scores else exchange.error_type or exchange.status
+    detail = {"documents": made.documents, "input_tokens": made.input_tokens}
+    times = (None if parent == "retrieve" else 0.0, made.duration_s)
+    return _node("rerank", "rerank", made.model, [parent], status, *times, detail)
+
+
+def _knowledge(exchange: Exchange, retrieval: Retrieval) -> list[Node]:
     made = retrieval.embedding
     nodes = [] if made is None else [_embedding(made, "ok")]
     parents = [nodes[-1]["id"] if nodes else "request"]
@@ -107,11 +135,11 @@ def _knowledge(retrieval: Retrieval) -> list[Node]:
     times = (retrieval.began_s, retrieval.duration_s)
     found = {"found": len(retrieval.hits) + len(retrieval.cut)}
     taken = {"injected": len(retrieval.hits), "cut": len(retrieval.cut)}
-    return [
-        *nodes,
-        _node("retrieve", "retrieve", retrieval.workspace, parents, status, *times, found),
-        _node("compose", "compose", "", ["retrieve"], status, None, None, taken),
-    ]
+    nodes.append(_node("retrieve", "retrieve", retrieval.workspace, parents, status, *times, found))
+    if exchange.rerank is not None:  # what was found, in a better order
+        nodes.append(_rerank(exchange, exchange.rerank, "retrieve"))
+    nodes.append(_node("compose", "compose", "", [nodes[-1]["id"]], status, None, None, taken))
+    return nodes
 
 
 def _result(number: int, returned: Returned) -> Node:

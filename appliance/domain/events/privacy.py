@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from appliance.domain.events.exchange import Exchange, Retrieval, Store
+from appliance.domain.events.exchange import Exchange, Rerank, Retrieval, Store
 from appliance.domain.events.ports import ExchangeSink
 
 # Numbers and switches that say how an answer was made; any other name may be a client's own words.
@@ -53,6 +53,7 @@ def withheld(exchange: Exchange, store: Store) -> Exchange:
         retrieval=_retrieval(exchange.retrieval) if exchange.retrieval is not None else None,
         embedding=replace(embedding, texts=_blank(embedding.texts)) if embedding else None,
         feedback=replace(feedback, comment="") if feedback else None,
+        rerank=_rerank(exchange.rerank) if exchange.rerank is not None else None,
         error_message="",  # backends quote prompts in theirs
     )
 
@@ -74,6 +75,12 @@ def _retrieval(retrieval: Retrieval) -> Retrieval:
         cut=tuple(replace(cut, document="") for cut in retrieval.cut),
         embedding=replace(made, texts=_blank(made.texts)) if made is not None else None,
     )
+
+
+def _rerank(rerank: Rerank) -> Rerank:
+    """Scores by place alone: who holds a short text finds it by its digest."""
+    scores = tuple(replace(scored, digest="", name="") for scored in rerank.scores)
+    return replace(rerank, query="", scores=scores)
 
 
 def _blank(texts: tuple[str, ...]) -> tuple[str, ...]:

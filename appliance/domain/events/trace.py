@@ -49,6 +49,8 @@ _COLUMNS: Mapping[str, str] = {
     "limit": "hit_limit",
 }
 _CHAT = (chat.PERSIST, chat.TELEMETRY)
+# Nodes that stand where a language model does: whose answer comes from one has no chat.
+WITHOUT_CHAT = ("moderation", "rerank")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,20 +195,25 @@ def facts(subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def expected(trace_id: str, nodes: Iterable[Node]) -> dict[str, str]:
     """Which events an exchange of these nodes became: subject by event id."""
+    nodes = list(nodes)
     kinds = Counter(node.kind for node in nodes)
     embedded, looked_up = min(kinds["embedding"], 1), min(kinds["retrieve"], 1)
-    talked = 0 if embedded and not looked_up else 1  # who only embeds has no chat
+    only_embedded = embedded and not looked_up
+    answers = {parent for node in nodes if node.kind == "answer" for parent in node.parents}
+    talked = 0 if only_embedded or answers & set(WITHOUT_CHAT) else 1
     tools = kinds["tool"] + kinds["tool_result"]
+    reranked = min(kinds["rerank"], 1)
+    scored = any(node.kind == "rerank" and node.status == "ok" for node in nodes)
     numbers = {
         chat.PERSIST: talked,
         embedding.EMBEDDING: embedded,
-        retrieve.RETRIEVE: looked_up,
+        retrieve.RETRIEVE: looked_up + scored,
         COMPOSE: looked_up,
         LINEAGE: 1,
         tool_call.TOOL_CALL: tools,
         chat.TELEMETRY: talked,
         embedding.TELEMETRY: embedded,
-        retrieve.TELEMETRY: looked_up,
+        retrieve.TELEMETRY: looked_up + reranked,
         tool_call.TELEMETRY: min(tools, 1),
         ROUTE: 1,
     }

@@ -2,14 +2,15 @@
 
 Whenever the thread is free it takes what is queued, never waiting for more: the text whose turn it
 is, and those nearest to it in length, so that little of a batch is padding.  Order within a
-request is restored.
+request is restored.  A second model, that of MaxSim, has its texts in the same queue, in a lane of
+its own: whoever waits for a vector waits for one of its small batches at most.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,12 +25,11 @@ from appliance.domain.errors import (
 )
 from appliance.infra.onnx.encoder import Direction, Ids, normalised, truncated
 from appliance.infra.onnx.spec import DIMENSIONS, MAX_INPUT_TOKENS
+from appliance.infra.onnx.window import window
 
 # Turns are given by arrival plus this much per token of the whole request: a question overtakes a
 # folder being ingested, and nobody waits for ever.  About what a token costs on a slow core.
 _TURN_S_PER_TOKEN = 1e-4
-# A batch costs 1.2 ms beside its tokens' 0.1 ms each: to run another is cheaper than more padding.
-_PADDING_TOKENS = 16
 _INLINE_CHARS = 4096  # up to here tokenizing takes less time than handing it to a thread
 
 
@@ -49,6 +49,18 @@ class Observer(Protocol):
     def batch(self, texts: int, tokens: int, padded_tokens: int, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """Texts that may share a batch: `encode` makes `width` numbers of each and raises
+    PartUnavailable alone; a batch holds `max_batch_tokens`, padding included."""
+
+    encode: Callable[[Sequence[Ids]], NDArray[np.float32]]
+    width: int
+    max_batch_tokens: int
+    observer: Observer
+    turn_s_per_token: float = _TURN_S_PER_TOKEN
+
+
 @dataclass(frozen=True, slots=True)
 class Vectors:
     """float32, little-endian, row by row: `count` rows of `dimensions`; `input_tokens` is what was
@@ -62,6 +74,7 @@ class Vectors:
 
 @dataclass(slots=True, eq=False)
 class _Request:
+    lane: Lane
     rows: NDArray[np.float32]
     missing: int
     turn: float
@@ -85,6 +98,7 @@ class Batcher:
     max_queue: int  # texts accepted and not yet answered
     clock: Callable[[], float] = time.monotonic
     _model: Model | None = field(default=None, init=False)
+    _lane: Lane | None = field(default=None, init=False)  # of the embedding model
     _queue: list[_Text] = field(default_factory=list, init=False)
     _held: int = field(default=0, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -97,15 +111,16 @@ class Batcher:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the model and embed until the end of the block; what waits then is refused."""
-        self._model = self.open_model()
+        self._model = model = self.open_model()
+        self._lane = Lane(model.encode, DIMENSIONS, self.max_batch_tokens, self.observer)
         try:
             with ThreadPoolExecutor(1, "embed") as thread:
                 async with asyncio.TaskGroup() as group:
-                    worker = group.create_task(self._work(self._model, thread))
+                    worker = group.create_task(self._work(thread))
                     yield
                     worker.cancel()
         finally:
-            self._model = None
+            self._model = self._lane = None
             _fail(self._queue, _stopping())
             self._queue.clear()
 
@@ -126,22 +141,39 @@ class Batcher:
         """
         if not texts or not all(texts):
             raise InvalidRequest("`inputs` cannot be empty", param="inputs", code="empty")
-        if self._held + len(texts) > self.max_queue:
-            raise BackendBusy("Model is overloaded", backend="inference", retry_after_s=1.0)
-        self._held += len(texts)
-        try:
+        with self._room(len(texts)):
             tokens = await self._tokenize(texts, truncate, direction)
-            rows = await self._rows(tokens)
-        finally:
-            self._held -= len(texts)
+            _, lane = self._open()  # it may have been closed while this was tokenized
+            rows = await self._rows(lane, tokens)
         rows = rows[:, :dimensions]
         data = (normalised(rows) if normalize else rows).astype("<f4").tobytes()
         return Vectors(data, len(texts), dimensions, sum(map(len, tokens)))
 
+    async def run(self, lane: Lane, tokens: Sequence[Ids]) -> NDArray[np.float32]:
+        """[texts, `lane.width`] of texts that another model read, in order.
+
+        Raises BackendBusy when the queue is full, PartUnavailable when the model fails; cancelling
+        as with `embed`.
+        """
+        with self._room(len(tokens)):
+            self._open()
+            return await self._rows(lane, tokens)
+
+    @contextmanager
+    def _room(self, texts: int) -> Iterator[None]:
+        """Count `texts` as held.  Raises BackendBusy when there is no room for them."""
+        if self._held + texts > self.max_queue:
+            raise BackendBusy("Model is overloaded", backend="inference", retry_after_s=1.0)
+        self._held += texts
+        try:
+            yield
+        finally:
+            self._held -= texts
+
     async def _tokenize(
         self, texts: Sequence[str], truncate: bool, direction: Direction
     ) -> list[Ids]:
-        model = self._open()
+        model, _ = self._open()
         if sum(map(len, texts)) <= _INLINE_CHARS:
             tokens = model.tokenize(texts)
         else:
@@ -154,12 +186,12 @@ class Batcher:
             )
         return [truncated(ids, direction) for ids in tokens]
 
-    async def _rows(self, tokens: list[Ids]) -> NDArray[np.float32]:
-        self._open()  # it may have been closed while this was tokenized
+    async def _rows(self, lane: Lane, tokens: Sequence[Ids]) -> NDArray[np.float32]:
         request = _Request(
-            rows=np.empty((len(tokens), DIMENSIONS), np.float32),
+            lane=lane,
+            rows=np.empty((len(tokens), lane.width), np.float32),
             missing=len(tokens),
-            turn=self.clock() + _TURN_S_PER_TOKEN * sum(map(len, tokens)),
+            turn=self.clock() + lane.turn_s_per_token * sum(map(len, tokens)),
             done=asyncio.get_running_loop().create_future(),
         )
         self._queue += [_Text(ids, request, row) for row, ids in enumerate(tokens)]
@@ -167,19 +199,19 @@ class Batcher:
         await request.done  # cancelling this cancels `done`, which takes the rest out of the queue
         return request.rows
 
-    def _open(self) -> Model:
-        if self._model is None:
+    def _open(self) -> tuple[Model, Lane]:
+        if self._model is None or self._lane is None:
             raise PartUnavailable("the inference role is not running", part="inference")
-        return self._model
+        return self._model, self._lane
 
-    async def _work(self, model: Model, thread: ThreadPoolExecutor) -> None:
+    async def _work(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         while await self._wake.wait():
             self._wake.clear()
             while batch := self._take():
-                started = self.clock()
+                lane, started = batch[0].request.lane, self.clock()
                 try:
-                    rows = await loop.run_in_executor(thread, model.encode, [t.ids for t in batch])
+                    rows = await loop.run_in_executor(thread, lane.encode, [t.ids for t in batch])
                 except PartUnavailable as exc:
                     _fail(batch, exc)
                     continue
@@ -188,7 +220,7 @@ class Batcher:
                     raise
                 lengths = [len(text.ids) for text in batch]
                 padded = len(batch) * max(lengths)
-                self.observer.batch(len(batch), sum(lengths), padded, self.clock() - started)
+                lane.observer.batch(len(batch), sum(lengths), padded, self.clock() - started)
                 _deliver(batch, rows)
 
     def _take(self) -> list[_Text]:
@@ -198,37 +230,13 @@ class Batcher:
         if not queue:
             return []
         first = min(queue, key=lambda text: text.request.turn)
-        queue.sort(key=lambda text: len(text.ids))
-        low, high = window(
-            [len(text.ids) for text in queue], queue.index(first), self.max_batch_tokens
-        )
-        batch = queue[low:high]
-        del queue[low:high]
+        lane = first.request.lane
+        own = sorted((t for t in queue if t.request.lane is lane), key=lambda text: len(text.ids))
+        low, high = window([len(text.ids) for text in own], own.index(first), lane.max_batch_tokens)
+        batch = own[low:high]
+        taken = set(map(id, batch))
+        self._queue = [text for text in queue if id(text) not in taken]
         return batch
-
-
-def window(lengths: Sequence[int], first: int, max_tokens: int) -> tuple[int, int]:
-    """The slice of ascending `lengths` around index `first` to run as one batch.
-
-    Grows to the side that adds less padding, while the padded batch stays within `max_tokens` (a
-    single text may be longer) and another text adds no more than _PADDING_TOKENS of padding.
-    """
-    low, high = first, first + 1
-    while True:
-        longest, count = lengths[high - 1], high - low
-        below = longest - lengths[low - 1] if low else None
-        above = count * (lengths[high] - longest) if high < len(lengths) else None
-        if above is not None and (count + 1) * lengths[high] > max_tokens:
-            above = None
-        if below is not None and (count + 1) * longest > max_tokens:
-            below = None
-        cheapest = min((cost for cost in (below, above) if cost is not None), default=None)
-        if cheapest is None or cheapest > _PADDING_TOKENS:
-            return low, high
-        if cheapest == above:
-            high += 1
-        else:
-            low -= 1
 
 
 def _deliver(batch: list[_Text], rows: NDArray[np.float32]) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from tokenizers import Tokenizer
 
 from appliance.domain.errors import PartUnavailable
@@ -22,15 +22,15 @@ Ids = list[int]
 Direction = Literal["left", "right"]
 _PROJECTION = Path(__file__).with_name("data") / "projection.npy"
 _ORT_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoSuchFile,
-    ort_errors.NotFound,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+    ort_state.EPFail,
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotFound,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
     MemoryError,
 )
 
@@ -61,18 +61,8 @@ class Encoder:
 
         Raises ModelUnusable.  That it loads says nothing of what it computes: see probe.py.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        # Spinning costs 28 to 38 ms of CPU per query (16 tokens, 30 a second), against 5 without.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # The arena keeps the largest batch it ever saw, and buys no time at 1024 tokens a batch.
-        options.enable_cpu_mem_arena = False
-        with _ort_errors():
-            session = onnxruntime.InferenceSession(
-                str(directory / GRAPHS[precision]), options, providers=["CPUExecutionProvider"]
-            )
-        return cls(session, _tokenizer(directory / TOKENIZER), projection())
+        session = open_session(directory / GRAPHS[precision], threads)
+        return cls(session, read_tokenizer(directory / TOKENIZER), projection())
 
     def tokenize(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids with [CLS] and [SEP], at their whole length, however long."""
@@ -92,7 +82,7 @@ class Encoder:
             "attention_mask": mask,
             "position_ids": np.arange(longest, dtype=np.int32),
         }
-        with _ort_errors():
+        with ort_errors():
             rows: NDArray[np.float32] = self._session.run(["pooled"], feed)[0]
         return rows
 
@@ -102,14 +92,27 @@ class Encoder:
         return rows
 
 
-def truncated(ids: Ids, direction: Direction = "right") -> Ids:
-    """At most MAX_INPUT_TOKENS ids: the beginning ("right" is cut off) or the end, [CLS] and [SEP]
-    kept."""
-    if len(ids) <= MAX_INPUT_TOKENS:
+def open_session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A graph, loaded, as every model of the role runs; `threads` 0 leaves the number to
+    onnxruntime.  Raises ModelUnusable."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # Spinning costs 28 to 38 ms of CPU per query (16 tokens, 30 a second), against 5 without.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena keeps the largest batch it ever saw, and buys no time at 1024 tokens a batch.
+    options.enable_cpu_mem_arena = False
+    with ort_errors():
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
+def truncated(ids: Ids, direction: Direction = "right", *, limit: int = MAX_INPUT_TOKENS) -> Ids:
+    """At most `limit` ids: the beginning ("right" is cut off) or the end, [CLS] and [SEP] kept."""
+    if len(ids) <= limit:
         return ids
     if direction == "right":
-        return [*ids[: MAX_INPUT_TOKENS - 1], ids[-1]]
-    return [ids[0], *ids[-(MAX_INPUT_TOKENS - 1) :]]
+        return [*ids[: limit - 1], ids[-1]]
+    return [ids[0], *ids[-(limit - 1) :]]
 
 
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,7 +132,8 @@ def projection() -> NDArray[np.float32]:
     return matrix
 
 
-def _tokenizer(file: Path) -> Tokenizer:
+def read_tokenizer(file: Path) -> Tokenizer:
+    """It neither cuts nor pads.  Raises ModelUnusable."""
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as exc:  # it raises nothing more specific
@@ -141,7 +145,8 @@ def _tokenizer(file: Path) -> Tokenizer:
 
 
 @contextmanager
-def _ort_errors() -> Iterator[None]:
+def ort_errors() -> Iterator[None]:
+    """What onnxruntime raises, as ModelUnusable."""
     try:
         yield
     except _ORT_ERRORS as exc:

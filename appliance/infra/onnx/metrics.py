@@ -70,6 +70,7 @@ class InferenceMetrics:
             "Least cosine to the stored probe vectors at start.",
             registry=registry,
         )
+        self._reranks, self.maxsim = _rerank_requests(registry), MaxSimBatches(registry)
 
     def watch_queue(self, depth: Callable[[], int]) -> None:
         """Read the queue's depth at each scrape."""
@@ -87,6 +88,13 @@ class InferenceMetrics:
             self._duration.labels("embeddings", MODEL_ID).observe(seconds)
             self._tokens.labels("embeddings", MODEL_ID, "input").observe(tokens)
 
+    def reranked(self, kind: str, status: int, seconds: float, tokens: int) -> None:
+        """Count one request to /rerank (`fusion`) or /maxsim."""
+        self._reranks.labels(kind, str(status)).inc()
+        if status == 200:
+            self._duration.labels("rerank", kind).observe(seconds)
+            self._tokens.labels("rerank", kind, "input").observe(tokens)
+
     def batch(self, texts: int, tokens: int, padded_tokens: int, seconds: float) -> None:
         """Count one run of the model."""
         self._batch_texts.observe(texts)
@@ -97,3 +105,28 @@ class InferenceMetrics:
     def render(self) -> bytes:
         """The exposition, in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+class MaxSimBatches:
+    """Told of the ColBERT model's batches."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "appliance_maxsim_batch_duration_seconds",
+            "The ColBERT model's time for a batch, during which no vector is made.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def batch(self, texts: int, tokens: int, padded_tokens: int, seconds: float) -> None:
+        """Count one run of the model."""
+        self._seconds.observe(seconds)
+
+
+def _rerank_requests(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "appliance_rerank_requests",
+        "Requests by kind of reranker and HTTP status.",
+        ("kind", "status"),
+        registry=registry,
+    )

@@ -18,6 +18,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "chat_pairs": ("trace_id",),
     "embedding_events": ("event_id",),
     "retrieve_events": ("event_id",),
+    "rerank_scores": ("event_id", "document_index"),
     "compose_events": ("event_id",),
     "flow_lineage": ("trace_id", "node_id"),
     "tool_calls": ("event_id",),
@@ -30,6 +31,7 @@ ROWS_OF: Mapping[str, str] = {
     "answer": "chat_history",
     "embedding": "embedding_events",
     "retrieve": "retrieve_events",
+    "rerank": "rerank_scores",
     "compose": "compose_events",
     "tool": "tool_calls",
     "tool_result": "tool_results",
@@ -48,10 +50,14 @@ WHERE f.created_at >= to_timestamp(%(since)s) AND NOT EXISTS (
     SELECT FROM flow_lineage p WHERE p.trace_id = f.trace_id AND p.node_id = parent)
 LIMIT %(most)s
 """
-# Whoever only embeds has no chat: the parent of its answer is the embedding.
+# Whoever only embeds, moderates or reranks has no chat: the parent of its answer tells.  A
+# rerank that failed gave no scores.
 _NO_ROW = """
 SELECT f.trace_id, f.node_id, {name} FROM flow_lineage f
-WHERE f.kind = {kind} AND (f.kind <> 'answer' OR f.parents <> '{{embedding}}')
+WHERE f.kind = {kind}
+    AND NOT (f.kind = 'answer' AND (f.parents = '{{embedding}}'
+        OR f.parents && '{{moderation,rerank}}'))
+    AND NOT (f.kind = 'rerank' AND f.status <> 'ok')
     AND f.created_at >= to_timestamp(%(since)s)
     AND f.created_at < now() - make_interval(secs => %(grace_s)s)
     AND NOT EXISTS (SELECT FROM {table} r WHERE r.trace_id = f.trace_id)

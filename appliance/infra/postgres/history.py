@@ -17,6 +17,7 @@ from appliance.domain.events.durables import DURABLES, PIPELINE
 from appliance.domain.events.envelope import event_id, rfc3339
 from appliance.domain.events.feedback import FEEDBACK
 from appliance.domain.events.lineage import LINEAGE
+from appliance.domain.events.retrieve import RETRIEVE
 from appliance.domain.events.trace import DEAD, POSTGRES, TracedEvent, facts
 from appliance.infra.postgres.forget import forgotten_among
 from appliance.infra.postgres.pool import Connection, PostgresPool
@@ -198,6 +199,9 @@ def _pair(row: dict[str, Any]) -> TracedEvent:
 
 
 def _table(subject: str, table: str, rows: list[dict[str, Any]]) -> Iterator[TracedEvent]:
+    if table == "rerank_scores":
+        yield from _reranks(rows)
+        return
     if subject != LINEAGE:
         kind = {"kind": "result" if table == "tool_results" else "call"}
         for row in rows:
@@ -211,6 +215,23 @@ def _table(subject: str, table: str, rows: list[dict[str, Any]]) -> Iterator[Tra
         told = {"nodes": [{key: node.get(key) for key in kept} for node in nodes]}
         envelope = {key: nodes[0][key] for key in (*_KEYS, "created_at")}
         yield _row(subject, envelope | told, {table: len(nodes)})
+
+
+def _reranks(rows: list[dict[str, Any]]) -> Iterator[TracedEvent]:
+    """One event of the rows of each, as the event has it: `scores` best first."""
+    by_event: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: int(row["rank"])):
+        by_event.setdefault(row["event_id"], []).append(row)
+    told = ("request_model", "model", "query", "document_count", "top_n", "project", "key_name")
+    for scored in by_event.values():
+        first = scored[0]
+        shared = {key: first[key] for key in (*_KEYS, "created_at", *told)}
+        scores = [
+            {"index": row["document_index"], "score": row["score"], "name": row["document_name"]}
+            for row in scored
+        ]
+        more = {"kind": "rerank", "status": "finished", "scores": scores}
+        yield _row(RETRIEVE, shared | more, {"rerank_scores": len(scored)})
 
 
 def _feedback(rows: Iterable[dict[str, Any]], trace_ids: frozenset[str]) -> Iterator[TracedEvent]:

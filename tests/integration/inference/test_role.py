@@ -4,12 +4,10 @@ import asyncio
 import json
 import math
 import subprocess
-import sys
 import time
 from array import array
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -23,61 +21,9 @@ from appliance.infra.inference.client import InferenceClient
 from appliance.infra.onnx.spec import INT8, VECTOR_MODEL
 from tests.fakes.embedding_model import with_wrong
 from tests.fakes.gateway import free_port
+from tests.fakes.inference_role import Role, command, running
 
 LONG = "word " * 400
-
-
-@dataclass(frozen=True)
-class Role:
-    """A running role; `log` is the file of its standard error."""
-
-    url: str
-    log: Path
-
-    def line(self, key: str, value: str) -> dict[str, Any]:
-        """The log line with this field; it may be written a moment after the answer."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            for text in self.log.read_text().splitlines():
-                if text.endswith("}") and (line := json.loads(text))[key] == value:
-                    return dict(line)
-            time.sleep(0.02)
-        raise AssertionError(f"no line with {key} {value!r} in:\n{self.log.read_text()}")
-
-
-def command(folder: Path, model: Path, port: int) -> list[str]:
-    config = folder / "role.toml"
-    config.write_text(
-        f'[inference]\nmodel_dir = "{model}"\nmax_batch_tokens = 512\nmax_queue = 300\n'
-    )
-    listen = f"127.0.0.1:{port}"
-    return [
-        *(sys.executable, "-m", "appliance", "run", "--role", "inference"),
-        *("--config", str(config), "--listen", listen),
-    ]
-
-
-@contextmanager
-def running(folder: Path, model: Path) -> Iterator[Role]:
-    port = free_port()
-    log = folder / "role.log"
-    role = Role(f"http://127.0.0.1:{port}", log)
-    with log.open("wb") as out:
-        process = subprocess.Popen(command(folder, model, port), stderr=out)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            try:
-                httpx.get(f"{role.url}/healthz").raise_for_status()
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        yield role
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ from typing import Any
 from appliance.domain.events.exchange import Attempt, Embedding, Exchange, Retrieval
 from appliance.domain.events.lineage import FlowLineage
 from tests.fakes.exchanges import exchange
+from tests.fakes.flows import moderated, reranked
 from tests.unit.domain.events.test_topics import whole
 
 
@@ -85,6 +86,32 @@ def test_an_embedding_is_three_nodes() -> None:
     made = Embedding("request", "m", ("a",), 256, 1, 0.0, 0.01)
     one = exchange(1, operation="embeddings", retrieval=None, attempts=(), embedding=made)
     assert edges(one) == {"request": [], "embedding": ["request"], "answer": ["embedding"]}
+
+
+def test_a_moderation_is_three_nodes_with_counts_of_what_it_judged() -> None:
+    one = moderated(exchange(1))
+    assert edges(one) == {"request": [], "moderation": ["request"], "answer": ["moderation"]}
+    node = nodes(one)[1]
+    assert (node["name"], node["status"], node["duration_s"]) == ("lexicon-en-1", "ok", 0.004)
+    assert node["detail"] == {"inputs": 2, "flagged": 1}
+    failed = moderated(exchange(1), status="failed", error_type="PartUnavailable")
+    assert nodes(failed)[1]["status"] == "PartUnavailable"
+
+
+def test_a_rerank_is_three_nodes_and_ok_where_there_are_scores() -> None:
+    one = reranked(exchange(1))
+    assert edges(one) == {"request": [], "rerank": ["request"], "answer": ["rerank"]}
+    node = nodes(one)[1]
+    assert (node["name"], node["status"]) == ("bm25+all-minilm-l6-v2", "ok")
+    assert node["detail"] == {"documents": 3, "input_tokens": 40}
+    failed = reranked(exchange(1), status="failed", error_type="PartUnavailable")
+    assert nodes(failed)[1]["status"] == "PartUnavailable"
+    assert nodes(reranked(exchange(1), status="cancelled"))[1]["status"] == "cancelled"
+
+
+def test_knowledge_may_be_reranked_before_it_is_composed() -> None:
+    found = edges(whole(rerank=reranked(exchange(1)).rerank))
+    assert (found["rerank"], found["compose"]) == (["retrieve"], ["rerank"])
 
 
 def test_parents_come_before_their_children_and_nobody_is_an_orphan() -> None:

@@ -3,7 +3,15 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from appliance.domain.events.exchange import Embedding, Exchange, Feedback, Hit, Returned
+from appliance.domain.events.exchange import (
+    Embedding,
+    Exchange,
+    Feedback,
+    Hit,
+    Rerank,
+    Returned,
+    Scored,
+)
 from appliance.domain.events.privacy import Withholding, withheld
 from appliance.domain.events.topics import KEPT, events_of
 from tests.unit.domain.events.test_topics import LOOKED_UP, whole
@@ -39,6 +47,7 @@ def secret() -> Exchange:
             embedding=said,
         ),
         feedback=Feedback("f" * 32, -5, "SECRET"),
+        rerank=Rerank("m", "SECRET", 1, None, (Scored(0, 0.5, "SECRET", "SECRET.md"),)),
     )
 
 
@@ -85,3 +94,8 @@ def test_the_sink_behind_never_sees_what_is_withheld() -> None:
     behind = Kept()
     assert Withholding(behind, "metadata").keep(secret()) is False
     assert behind.seen == [withheld(secret(), "metadata")]
+
+
+def test_metadata_of_a_rerank_are_scores_by_place() -> None:
+    kept = withheld(secret(), "metadata").rerank
+    assert kept == Rerank("m", "", 1, None, (Scored(0, 0.5),))

@@ -19,6 +19,7 @@ from appliance.domain.events.exchange import (
 )
 from appliance.domain.events.topics import KEPT, TOPICS, events_of
 from tests.fakes.exchanges import exchange
+from tests.fakes.flows import moderated, reranked
 
 ENVELOPE = (
     "event_id",
@@ -117,6 +118,13 @@ def test_an_embedding_has_no_chat_event() -> None:
         "telemetry.knowledge.embedding",
         "telemetry.knowledge.route",
     ]
+
+
+def test_a_moderation_has_its_lineage_and_its_route_alone() -> None:
+    told = bodies(moderated(exchange(1)))
+    assert list(told) == ["pipeline.knowledge.flow.lineage", "telemetry.knowledge.route"]
+    route = told["telemetry.knowledge.route"]
+    assert (route["gen_ai.operation.name"], route["backend"]) == ("moderation", "lexicon-en-1")
 
 
 def test_feedback_has_its_own_event_and_no_other() -> None:
@@ -239,3 +247,28 @@ def test_telemetry_carries_nothing_anybody_wrote() -> None:
 def test_times_are_rfc_3339_to_the_microsecond() -> None:
     assert rfc3339(1_795_271_221.123456) == "2026-11-21T14:27:01.123456Z"
     assert datetime.fromisoformat(rfc3339(0.9999999)).timestamp() == 1.0
+
+
+def test_a_rerank_is_an_event_of_the_retrieval_subject_with_every_score() -> None:
+    bodies = {event.subject: event.body for event in events_of(reranked(whole(), feedback=None))}
+    assert set(bodies) == {
+        "pipeline.knowledge.retrieve",
+        "pipeline.knowledge.flow.lineage",
+        "telemetry.knowledge.retrieve",
+        "telemetry.knowledge.route",
+    }
+    told = bodies["pipeline.knowledge.retrieve"]
+    assert (told["kind"], told["query"]) == ("rerank", "how do I bleed the brakes?")
+    assert [scored.index for scored in told["scores"]] == [2, 0, 1]
+    assert (told["document_count"], told["top_n"], told["best_score"]) == (3, 2, 0.75)
+    measured = bodies["telemetry.knowledge.retrieve"]
+    assert not {"query", "scores", "key_name"} & set(measured)
+
+
+def test_a_rerank_that_failed_is_measured_and_has_no_row() -> None:
+    made = reranked(whole(), feedback=None, status="failed", error_type="PartUnavailable")
+    bodies = {event.subject: event.body for event in events_of(made)}
+    assert "pipeline.knowledge.retrieve" not in bodies
+    told = bodies["telemetry.knowledge.retrieve"]
+    assert (told["status"], told["error.type"]) == ("failed", "PartUnavailable")
+    assert told["best_score"] is None

@@ -24,7 +24,7 @@ from appliance.domain.events.trace import (
     nodes_of,
 )
 from tests.fakes.exchanges import exchange
-from tests.fakes.flows import flow
+from tests.fakes.flows import flow, moderated, reranked
 
 EMBEDS = {
     "operation": "embeddings",
@@ -68,6 +68,12 @@ def _event(**changes: Any) -> TracedEvent:
         flow(1, tool_results=(), status="cancelled"),
         flow(1, **EMBEDS),
         flow(1, **EMBEDS, status="failed", error_type="BackendTimeout"),
+        moderated(flow(1)),
+        moderated(flow(1), status="failed", error_type="PartUnavailable"),
+        reranked(flow(1)),
+        reranked(flow(1), status="failed", error_type="PartUnavailable"),
+        reranked(flow(1), status="cancelled"),
+        flow(1, rerank=reranked(flow(1)).rerank),
     ],
 )
 def test_the_lineage_tells_which_events_an_exchange_became(made: Exchange) -> None:

@@ -15,8 +15,9 @@ from appliance.domain.errors import (
     InvalidRequest,
     PartUnavailable,
 )
-from appliance.infra.onnx.batching import Batcher, window
+from appliance.infra.onnx.batching import Batcher, Lane
 from appliance.infra.onnx.spec import DIMENSIONS
+from appliance.infra.onnx.window import window
 
 
 class Numbers:
@@ -186,3 +187,33 @@ def test_a_batch_is_the_neighbours_in_length(
     lengths: list[int], first: int, expected: tuple[int, int]
 ) -> None:
     assert window(lengths, first, 100) == expected
+
+
+async def test_another_models_texts_have_batches_of_their_own_and_later_turns() -> None:
+    model, other, seen = Numbers(), Numbers(), Seen()
+    lane = Lane(lambda batch: other.encode(batch)[:, :1], 1, 20, seen, 1e-3)
+    async with (batching := batcher(model)).running():
+        first = await held(model, batching)
+        scored = asyncio.ensure_future(batching.run(lane, [[0] * n for n in (9, 8, 7)]))
+        await asyncio.sleep(0)
+        question = asyncio.ensure_future(firsts(batching, "10"))
+        await asyncio.sleep(0)
+        assert batching.queue_depth == 5
+        model.gate.set()
+        assert await question == [10]
+        assert (await scored)[:, 0].tolist() == [9, 8, 7]
+        await first
+    assert model.batches == [[1], [10]]
+    assert sorted(map(sorted, other.batches)) == [[7], [8, 9]]
+    assert len(seen.padding) == 2
+
+
+async def test_another_models_texts_count_against_the_same_queue() -> None:
+    model = Numbers()
+    lane = Lane(lambda batch: model.encode(batch)[:, :1], 1, 20, Seen())
+    async with (batching := batcher(model, max_queue=2)).running():
+        with pytest.raises(BackendBusy):
+            await batching.run(lane, [[0]] * 3)
+        assert len(await batching.run(lane, [[0]] * 2)) == 2
+    with pytest.raises(PartUnavailable):
+        await batching.run(lane, [[0]])
