@@ -13,6 +13,7 @@ from appliance.domain.routing.candidate import ModelRow
 from appliance.domain.routing.catalog import Catalog
 from appliance.domain.routing.directory import ModelDirectory
 from appliance.domain.routing.health import Change, Ejected, EjectionPolicy, Health
+from appliance.domain.routing.models import ModelService
 from appliance.domain.routing.prober import Prober
 from appliance.domain.routing.router import Router
 
@@ -30,6 +31,7 @@ class Routing:
     catalog: Catalog
     health: Health
     prober: Prober
+    models: ModelService
 
 
 def make_routing(
@@ -42,12 +44,15 @@ def make_routing(
     policy = EjectionPolicy(settings.eject_after, settings.eject_s)
     health = Health(backends, policy, clock=clock, changed=log_change)
     sparingly = [b.name for b in config.backends if is_hosted(b)]
+    router = Router(rows, list(backends), directory, default_backend=settings.default_backend)
+    load_s = config.gateway.total_timeout_s
     return Routing(
         directory=directory,
-        router=Router(rows, list(backends), directory, default_backend=settings.default_backend),
+        router=router,
         catalog=Catalog(rows),
         health=health,
         prober=Prober(directory, health, list(backends), sparingly=sparingly),
+        models=ModelService(router, directory, backends, health, load_s=load_s),
     )
 
 

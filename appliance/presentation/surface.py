@@ -8,7 +8,7 @@ from typing import Protocol
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
 from appliance.domain.events.exchange import Hit
-from appliance.presentation import anthropic_messages, openai_chat, openai_completions
+from appliance.presentation import anthropic_messages, ollama, openai_chat, openai_completions
 from appliance.presentation.errors import ErrorView
 from appliance.presentation.listed import ListedModel
 
@@ -54,7 +54,10 @@ class Surface:
     """`decode(body, headers)` raises InvalidRequest; header names are lower case.
 
     `marker` is a header that marks this surface's clients on the paths all surfaces share
-    (`/v1/models`); without one of these the first surface answers there.
+    (`/v1/models`); without one of these the first surface answers there.  `prefix` is that of other
+    paths whose errors take this surface's shape.  `keep_alive` makes what is sent while a stream
+    has nothing to say, None where that is a comment; `loaded` the answer to a request without
+    messages, which loads its model, None where there is no such request.
     """
 
     name: str
@@ -66,6 +69,10 @@ class Surface:
     models: ModelShapes
     marker: str = ""
     counter: Counter | None = None
+    prefix: str = ""
+    once_type: str = "application/json"
+    keep_alive: Callable[[ChatRequest, str], bytes] | None = None  # request, name of the model
+    loaded: Callable[[ChatRequest, str], bytes] | None = None
 
 
 SURFACES: tuple[Surface, ...] = (
@@ -101,5 +108,30 @@ SURFACES: tuple[Surface, ...] = (
             anthropic_messages.decode_count,
             anthropic_messages.count,
         ),
+    ),
+    Surface(
+        name="ollama",
+        routes=("/api/chat",),
+        stream_type="application/x-ndjson",
+        decode=ollama.decode_chat,
+        encoder=ollama.encoder,
+        error=ollama.error,
+        models=ModelShapes(openai_chat.listing, openai_chat.one_model),
+        prefix="/api/",
+        once_type="application/json; charset=utf-8",
+        keep_alive=ollama.keep_alive,
+        loaded=ollama.loaded,
+    ),
+    Surface(
+        name="ollama_generate",
+        routes=("/api/generate",),
+        stream_type="application/x-ndjson",
+        decode=ollama.decode_generate,
+        encoder=ollama.encoder,
+        error=ollama.error,
+        models=ModelShapes(openai_chat.listing, openai_chat.one_model),
+        once_type="application/json; charset=utf-8",
+        keep_alive=ollama.keep_alive,
+        loaded=ollama.loaded,
     ),
 )

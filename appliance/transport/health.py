@@ -7,6 +7,8 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from appliance.transport.ollama import RUNNING, asks_as_ollama
+
 Report = Callable[[], Awaitable[tuple[bool, dict[str, Any]]]]
 
 _ROOT = msgspec.json.encode(
@@ -14,6 +16,7 @@ _ROOT = msgspec.json.encode(
         "service": "agent-gateway appliance",
         "openai": "/v1",
         "anthropic": "/",
+        "ollama": "/",
         "ready": "/ready",
     }
 )
@@ -58,7 +61,12 @@ class RootResource:
     """`/`: what this is and where to look.  Claude Code asks it with HEAD whether we are there."""
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """A line of JSON; `openai` and `anthropic` are what such a client takes as its base URL."""
+        """A line of JSON; `openai`, `anthropic` and `ollama` are what such a client takes as its
+        base URL.  Clients of the last want Ollama's own words."""
+        if asks_as_ollama(req.get_header("user-agent") or "", req.get_header("accept") or ""):
+            resp.content_type = "text/plain; charset=utf-8"
+            resp.data = RUNNING
+            return
         resp.content_type = "application/json"
         resp.data = _ROOT
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import falcon.asgi
 
 from appliance.domain.errors import ModelNotFound
+from appliance.domain.routing.names import same
 from appliance.domain.routing.router import NamedModel
 from appliance.presentation.listed import ListedModel
 from appliance.transport.context import context_of
@@ -45,7 +46,9 @@ class ModelResource:
     ) -> None:
         """The surface's model object.  Raises ModelNotFound."""
         wanted = unquote(model)
-        found = next((row for row in await self._names() if row.name == wanted), None)
+        rows = await self._names()
+        exact = (row for row in rows if row.name == wanted)
+        found = next(exact, None) or next((row for row in rows if same(row.name, wanted)), None)
         if found is None:
             raise ModelNotFound(f"The model {wanted!r} does not exist.", param="model")
         shape = self._shapes.of(req.path, context_of(req.scope).headers)

@@ -14,6 +14,7 @@ class Shapes:
         self._by_path: Mapping[str, Surface] = {
             route: surface for surface in surfaces for route in _routes(surface)
         }
+        self._prefixed = [surface for surface in surfaces if surface.prefix]
         self._marked = [surface for surface in surfaces if surface.marker]
 
     def of(self, path: str, headers: Mapping[str, str]) -> Surface:
@@ -26,9 +27,10 @@ class Shapes:
 
     def _above(self, path: str) -> Surface | None:
         """The owner of a route that `path` lies below: there is no such path, and who asks for it
-        speaks that surface's wire (`/v1/messages/batches`)."""
+        speaks that surface's wire (`/v1/messages/batches`); or of its prefix."""
         owners = (s for route, s in self._by_path.items() if path.startswith(f"{route}/"))
-        return next(owners, None)
+        prefixed = (s for s in self._prefixed if path.startswith(s.prefix))
+        return next(owners, None) or next(prefixed, None)
 
 
 def _routes(surface: Surface) -> tuple[str, ...]:

@@ -4,9 +4,10 @@
 
 A gateway in its own process, all default middleware on, its spool shipping to a real NATS server; a
 backend of OpenAI's wire that answers at once, or streams 64 chunks 5 ms apart, asked through chat
-completions, through Messages, and through chat completions with nothing to parse; load and backend
-share the other core.  Prints one line per figure: name median p99 n machine.  CPU is user and
-system of the gateway's process; each figure is one round, so p99 is over rounds.
+completions, through Messages, through Ollama's wire, and through chat completions with nothing to
+parse; load and backend share the other core.  Prints one line per figure: name median p99 n
+machine.  CPU is user and system of the gateway's process; each figure is one round, so p99 is over
+rounds.
 """
 
 import asyncio
@@ -33,8 +34,13 @@ REQUESTS = 3000
 CONNECTIONS = 32
 STREAMS = 32
 CHUNKS = 64
-CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
-PATHS = {"chat": (CHAT, "bench"), "messages": (MESSAGES, "bench"), "raw": (CHAT, "raw")}
+CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
+PATHS = {
+    "chat": (CHAT, "bench"),
+    "messages": (MESSAGES, "bench"),
+    "ollama": (OLLAMA, "bench"),
+    "raw": (CHAT, "raw"),
+}
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 TEXT = "The committee met on Tuesday to discuss the proposed changes. " * 15
 

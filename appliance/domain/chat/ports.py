@@ -1,8 +1,8 @@
 """What the chat service needs from outside: backends that answer, and knowledge."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
@@ -13,12 +13,15 @@ from appliance.domain.identity import Identity
 class ModelCard:
     """A model a server lists: `name` as clients use it (never a file path), `upstream` as the
     server does;
-    `context_window` in tokens, None when the server does not say."""
+    `context_window` in tokens, None when the server does not say; `loaded`: a server of this kind
+    holds what it lists in memory; `details` is the server's own row, where its dialect has one."""
 
     name: str
     upstream: str
     context_window: int | None = None
     owned_by: str = ""
+    loaded: bool = field(default=False, compare=False)
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class ChatBackend(Protocol):
@@ -58,6 +61,18 @@ class ChatBackend(Protocol):
     ) -> int | None:
         """Tokens of the prompt as the server's own tokenizer counts them; None where it has
         none to ask."""
+
+
+@runtime_checkable
+class ModelKeeper(Protocol):
+    """A backend that keeps several models, loads them when asked, and tells of them in the words of
+    its `dialect`.  Every method raises the BackendError tree."""
+
+    async def show(self, model: str) -> Mapping[str, Any]:
+        """All it says of the upstream model `model`."""
+
+    async def running(self) -> Sequence[Mapping[str, Any]]:
+        """A row for each model in its memory now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a client asked for: the one internal chat request every surface decodes to."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ class ChatRequest:
     `params` holds every other field of the body as sent, without `model`, `messages`, `system`,
     `stream` and `x_…`, in the words of `dialect`; a backend of the same dialect gets them
     unchanged, any other one is asked in `options`.  `option_names` says which option a param became
-    (a static table of the surface).
+    (a static table of the surface); where the members of one param, `nested`, are params of their
+    own, it has them as `nested.member`.
 
     A `text_completion` continues the text of its only message instead of answering it.
     """
@@ -45,6 +46,7 @@ class ChatRequest:
     # Headers that belong to its dialect (anthropic-beta): sent to a backend of the same one alone.
     wire_headers: Mapping[str, str] = field(default_factory=dict)
     raw: bool = False  # nothing is to be parsed: a backend of this dialect may hand on its bytes
+    nested: str = ""
 
     @property
     def last_user_text(self) -> str:
@@ -54,5 +56,12 @@ class ChatRequest:
 
     def uncarried(self, carries: Container[str]) -> tuple[str, ...]:
         """The params that a backend of another dialect, able to say `carries`, is not sent."""
-        lost = [name for name in self.params if self.option_names.get(name) not in carries]
+        lost = [name for name in self._param_names() if self.option_names.get(name) not in carries]
         return (*lost, *(f"tools.{kind}" for kind in self.options.hosted_tools))
+
+    def _param_names(self) -> Iterable[str]:
+        members = self.params.get(self.nested) if self.nested else None
+        if not isinstance(members, Mapping):
+            return self.params
+        others = (name for name in self.params if name != self.nested)
+        return (*others, *(f"{self.nested}.{member}" for member in members))

@@ -13,6 +13,7 @@ from appliance.domain.conversation.usage import count_of
 from appliance.domain.embeddings.ports import Embedded, Embedder
 from appliance.domain.errors import BackendProtocolError, BackendTimeout, InvalidRequest
 from appliance.domain.identity import Identity
+from appliance.domain.routing.names import same
 from appliance.domain.routing.router import AUTO, Router
 from appliance.domain.vectorstore.ports import Vector
 
@@ -23,13 +24,16 @@ DIMENSIONS = 256
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """`dimensions` None: all of the model's; `params` are fields only a backend of the same wire
-    knows."""
+    knows: they go to backends of `dialect`, to any where that is empty.  `truncate`: of a text that
+    is too long for our own model the beginning will do."""
 
     model: str
     texts: tuple[str, ...]
     dimensions: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     extensions: Extensions = field(default_factory=Extensions)
+    dialect: str = ""
+    truncate: bool = False
 
 
 class EmbeddingBackend(Protocol):
@@ -69,7 +73,7 @@ class EmbeddingService:
     async def embed(self, request: EmbeddingRequest, identity: Identity | None = None) -> Embedded:
         """Raises InvalidRequest, ContextLengthExceeded, ModelNotFound, PartUnavailable,
         BackendError."""
-        if request.model in (*AUTO, MODEL):
+        if request.model in AUTO or same(request.model, MODEL):
             return await self._ours(request, identity)
         try:
             async with asyncio.timeout(self._total_s):
@@ -85,7 +89,9 @@ class EmbeddingService:
             raise InvalidRequest(
                 f"dimensions must be between 1 and {DIMENSIONS} for {MODEL}", param="dimensions"
             )
-        found = await self._embedder.embed(request.texts, truncate=False, identity=identity)
+        found = await self._embedder.embed(
+            request.texts, truncate=request.truncate, identity=identity
+        )
         vectors: list[Vector] = found.vectors
         if wanted is not None and wanted < DIMENSIONS:
             vectors = [shortened(vector, wanted) for vector in vectors]
@@ -94,10 +100,10 @@ class EmbeddingService:
     async def _theirs(self, request: EmbeddingRequest, identity: Identity | None) -> Embedded:
         plan = await self._router.plan(request.model)
         candidate = plan.candidates[0]
-        fields = dict(request.params)
+        backend = self._backends[candidate.backend]
+        fields = dict(request.params) if request.dialect in ("", backend.dialect) else {}
         if request.dimensions is not None:
             fields["dimensions"] = request.dimensions
-        backend = self._backends[candidate.backend]
         async with self._slots[candidate.backend].slot():
             body = await backend.embed(request.texts, candidate.upstream_model, fields, identity)
         try:

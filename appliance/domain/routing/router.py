@@ -2,18 +2,21 @@
 nothing.
 
 Exact row, then the first pattern, then a backend whose own list has the name (the default backend
-first), then, for an empty name or `auto`, the default backend; otherwise ModelNotFound.
+first), then, for an empty name or `auto`, the default backend; otherwise ModelNotFound.  At each of
+these steps `x` and `x:latest` are one name: as asked first, then the other way (names.py).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from appliance.domain.chat.ports import ModelCard
 from appliance.domain.errors import BackendUnavailable, ModelNotFound
 from appliance.domain.routing.candidate import Candidate, ModelRow, Plan
 from appliance.domain.routing.catalog import Catalog
 from appliance.domain.routing.directory import ModelDirectory
+from appliance.domain.routing.names import twin
 
 AUTO = ("", "auto")
 KEPT_PLANS = 1024
@@ -27,12 +30,19 @@ def is_pattern(match: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A name to ask for, who serves it, and its windows in tokens (0: nobody knows)."""
+    """A name to ask for, who serves it, and its windows in tokens (0: nobody knows).
+
+    `family` and `capabilities` as the catalog knows them; `details` are what its backend's own list
+    says of it, in the words of that backend.
+    """
 
     name: str
     backend: str
     context_window: int = 0
     max_output_tokens: int = 0
+    family: str = ""
+    capabilities: frozenset[str] = frozenset()
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Router:
@@ -61,15 +71,17 @@ class Router:
 
     async def plan(self, model: str) -> Plan:
         """Where `model` may go.  Raises ModelNotFound when no configured backend serves it."""
-        if model in AUTO and model not in self._exact:
+        other = twin(model)
+        if (model in AUTO or other in AUTO[1:]) and self._exact.keys().isdisjoint((model, other)):
             return await self._default_plan(model)
         if plan := self._by_row(model):
             return plan
         await self._directory.refresh()
-        for backend in self._listing_order():
-            for card in await self._directory.cards(backend):
-                if model in (card.name, card.upstream):
-                    return self._card_plan(backend, card)
+        for name in filter(None, (model, other)):
+            for backend in self._listing_order():
+                for card in await self._directory.cards(backend):
+                    if name in (card.name, card.upstream):
+                        return self._card_plan(backend, card)
         raise ModelNotFound(
             f"The model {model!r} does not exist: no configured backend serves it. "
             "GET /v1/models lists what there is.",
@@ -84,25 +96,42 @@ class Router:
             self._planned_at = self._directory.version
         if (plan := self._planned.get(model)) is not None:
             return plan
-        row, why = self._exact.get(model), "name"
-        if row is None:
-            row = next((r for r in self._patterns if fnmatchcase(model, r.match)), None)
-            why = "pattern"
-        if row is None:
-            return None
-        plan = self._planned[model] = self._row_plan(model, row, f"{why} {row.match}")
-        return plan
+        names = [name for name in (model, twin(model)) if name]
+        for name in names:
+            if (row := self._exact.get(name)) is not None:
+                plan = self._planned[model] = self._row_plan(name, row, f"name {row.match}")
+                return plan
+        for name in names:
+            row = next((r for r in self._patterns if fnmatchcase(name, r.match)), None)
+            if row is not None:
+                plan = self._planned[model] = self._row_plan(name, row, f"pattern {row.match}")
+                return plan
+        return None
 
     async def names(self) -> list[NamedModel]:
         """Everything a client may ask for by name: rows first, then what backends list."""
         await self._directory.refresh()
         found = {row.match: row.backend for row in self._exact.values()}
-        windows: dict[str, int] = {}
+        cards: dict[str, ModelCard] = {}
         for backend in self._listing_order():
             for card in await self._directory.cards(backend):
                 found.setdefault(card.name, backend)
-                windows.setdefault(card.name, card.context_window or 0)
-        return [self._named(name, owner, windows.get(name, 0)) for name, owner in found.items()]
+                cards.setdefault(card.name, card)
+        return [self._named(name, owner, cards.get(name)) for name, owner in found.items()]
+
+    async def about(self, model: str) -> NamedModel:
+        """What is known of the model that `model` is sent to.  Raises what `plan` raises."""
+        plan = await self.plan(model)
+        first = plan.candidates[0]
+        told = self._catalog.describe(first.upstream_model, first.backend, plan.row)
+        return NamedModel(
+            plan.selected,
+            first.backend,
+            self.context_window(plan),
+            told.max_output_tokens,
+            told.parsing.family,
+            told.capabilities,
+        )
 
     def context_window(self, plan: Plan) -> int:
         """Tokens the planned model reads: as configured, as its server tells, as the catalog says;
@@ -171,9 +200,18 @@ class Router:
         return Candidate(backend, upstream, parsing)
 
     def _upstream(self, backend: str, model: str) -> str:
-        card = self._directory.known(backend, model)
+        card = self._directory.known(backend, model) or self._directory.known(backend, twin(model))
         return card.upstream if card else model
 
-    def _named(self, name: str, backend: str, window: int) -> NamedModel:
+    def _named(self, name: str, backend: str, card: ModelCard | None) -> NamedModel:
         told = self._catalog.describe(name)
-        return NamedModel(name, backend, window or told.context_window, told.max_output_tokens)
+        window = card.context_window if card else None
+        return NamedModel(
+            name,
+            backend,
+            window or told.context_window,
+            told.max_output_tokens,
+            told.parsing.family,
+            told.capabilities,
+            card.details if card else {},
+        )

@@ -22,7 +22,9 @@ class LlamaCpp(OpenAIChatClient):
         """With a name fit to show; `n_ctx` (of one slot) where this version reports it."""
         meta = row.get("meta")
         window = count_of(meta.get("n_ctx")) if isinstance(meta, dict) else None
-        return ModelCard(public_name(row["id"]), row["id"], window, "llamacpp")
+        status = row.get("status")  # of a server with several models, which loads them when asked
+        loaded = not isinstance(status, dict) or status.get("value") == "loaded"
+        return ModelCard(public_name(row["id"]), row["id"], window, "llamacpp", loaded=loaded)
 
     async def count_tokens(
         self, request: ChatRequest, model: str, identity: Identity

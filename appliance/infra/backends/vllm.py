@@ -24,9 +24,8 @@ class Vllm(OpenAIChatClient):
     def card(self, row: Mapping[str, Any]) -> ModelCard:
         """With the context window."""
         # Served from a folder, its id is that folder's path.
-        return ModelCard(
-            public_name(row["id"]), row["id"], count_of(row.get("max_model_len")), "vllm"
-        )
+        window = count_of(row.get("max_model_len"))
+        return ModelCard(public_name(row["id"]), row["id"], window, "vllm", loaded=True)
 
     async def count_tokens(
         self, request: ChatRequest, model: str, identity: Identity

@@ -28,5 +28,35 @@ def test_the_root_says_what_each_client_takes_as_its_base_url() -> None:
         "service": "agent-gateway appliance",
         "openai": "/v1",
         "anthropic": "/",
+        "ollama": "/",
         "ready": "/ready",
     }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"user-agent": "ollama-python/0.6.3 (x86_64 linux) Python/3.14", "accept": "*/*"},
+        {"user-agent": "ollama/0.14.0 (amd64 linux) Go/go1.25"},
+        {"accept": "text/plain"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_asks_for_ollama_is_told_in_its_words(method: str, headers: dict[str, str]) -> None:
+    answer = client().simulate_request(method, "/", headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == ("Ollama is running" if method == "GET" else "")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"user-agent": "Mozilla/5.0", "accept": "text/html,application/xhtml+xml"},
+        {"user-agent": "curl/8.5.0", "accept": "*/*"},
+        {"user-agent": "claude-cli/2.0", "accept": "application/json"},
+    ],
+)
+def test_everybody_else_reads_json_at_the_root(headers: dict[str, str]) -> None:
+    answer = client().simulate_get("/", headers=headers)
+    assert answer.headers["content-type"] == "application/json"

@@ -28,7 +28,8 @@ from appliance.infra.http.target import Target
 
 SHOW_TIMEOUT_S = 5.0
 KEPT_FACTS = 256
-_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/tags", "/api/show")
+_PATHS = ("/api/chat", "/api/generate", "/api/embed", "/api/tags", "/api/show", "/api/ps")
+_EMBEDS = ("dimensions", "truncate", "keep_alive", "options")
 _LINES = ("application/x-ndjson", "application/json", "application/jsonl")
 _THINKING = re.compile(r"not support thinking|think value")
 
@@ -51,7 +52,7 @@ class OllamaClient:
 
     def speaks(self, dialect: str) -> bool:
         """See ChatBackend.speaks."""
-        return dialect == self.dialect
+        return dialect in wire.SPOKEN
 
     async def complete(self, request: ChatRequest, model: str, identity: Identity) -> Answer:
         """See ChatBackend.complete."""
@@ -60,7 +61,7 @@ class OllamaClient:
         body = object_in(raw, self.name)
         if not isinstance(body.get("message"), dict) and not isinstance(body.get("response"), str):
             raise self._upstream.broken("answered without a message")
-        answer = answer_of(body, own=request.dialect == self.dialect)
+        answer = answer_of(body, own=self.speaks(request.dialect))
         return replace(answer, raw=raw) if request.raw else answer
 
     async def stream(
@@ -71,7 +72,7 @@ class OllamaClient:
         async with aclosing(response):
             self._upstream.require_stream(response, *_LINES)
             lines = NdjsonDecoder()
-            reader = AnswerReader(own=request.dialect == self.dialect)
+            reader = AnswerReader(own=self.speaks(request.dialect))
             with self._upstream.errors:
                 async for chunk in response.chunks(self.config.read_timeout_s):
                     for line in lines.feed(chunk):
@@ -92,7 +93,19 @@ class OllamaClient:
         rows = (await self._upstream.get(self._targets["/api/tags"])).get("models")
         rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
         named = [row for row in rows if isinstance(row.get("name"), str) and row["name"]]
-        return [_card(row["name"]) for row in sorted(named, key=_only_embeds)]
+        return [_card(row) for row in sorted(named, key=_only_embeds)]
+
+    async def show(self, model: str) -> Mapping[str, Any]:
+        """See ModelKeeper.show."""
+        response = await self._upstream.post(
+            self._targets["/api/show"], {"model": model}, None, timeout_s=SHOW_TIMEOUT_S
+        )
+        return await self._upstream.object(response)
+
+    async def running(self) -> Sequence[Mapping[str, Any]]:
+        """See ModelKeeper.running."""
+        rows = (await self._upstream.get(self._targets["/api/ps"])).get("models")
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     async def count_tokens(
         self, request: ChatRequest, model: str, identity: Identity
@@ -110,8 +123,7 @@ class OllamaClient:
         """See EmbeddingBackend.embed: `POST /api/embed`, answered in OpenAI's shape."""
         # Unless told otherwise it embeds the beginning of a text that is too long, silently.
         asked = {"model": model, "input": list(inputs), "truncate": False}
-        if "dimensions" in fields:
-            asked["dimensions"] = fields["dimensions"]
+        asked |= {name: fields[name] for name in _EMBEDS if name in fields}
         body = await self._upstream.ask(self._targets["/api/embed"], asked, identity)
         vectors = body.get("embeddings")
         if not isinstance(vectors, list):
@@ -134,19 +146,19 @@ class OllamaClient:
         not."""
         facts = await self._facts_of(model, identity)
         window = self._windows.choose(request, model, facts)
-        continued = request.operation == "text_completion"
-        target = self._targets["/api/generate" if continued else "/api/chat"]
+        generates = request.operation == "text_completion" or request.dialect == wire.GENERATE
+        target = self._targets["/api/generate" if generates else "/api/chat"]
         asked = wire.body(request, model, window, family=facts.family) | {"stream": stream}
         while True:
             try:
                 return await self._upstream.post(target, asked, identity)
             except ContextLengthExceeded:
                 window = self._windows.grown(model, window, facts)
-                if request.dialect == self.dialect or not window:
+                if self.speaks(request.dialect) or not window:
                     raise
                 asked["options"]["num_ctx"] = window
             except BackendRefused as exc:
-                if request.dialect == self.dialect or not _is_about_thinking(exc, asked):
+                if self.speaks(request.dialect) or not _is_about_thinking(exc, asked):
                     raise
                 del asked["think"]
 
@@ -173,9 +185,10 @@ class OllamaClient:
         return deltas
 
 
-def _card(name: str) -> ModelCard:
+def _card(row: Mapping[str, Any]) -> ModelCard:
     """`x:latest` is known as `x`; asking for it by its full name works too (see Router.plan)."""
-    return ModelCard(name.removesuffix(":latest"), name, None, "ollama")
+    name = row["name"]
+    return ModelCard(name.removesuffix(":latest"), name, None, "ollama", details=row)
 
 
 def _only_embeds(row: Mapping[str, Any]) -> bool:

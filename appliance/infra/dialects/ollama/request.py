@@ -1,8 +1,8 @@
 """A conversation in the words of Ollama's native wire.  Step 6 of the path; pure.
 
-A message of this dialect goes as it came.  Any other is built from its parts: text in `content`,
-images beside it in `images` (base64 without a prefix), calls with their arguments as an object,
-and each result of a tool as a message of its own.
+A message of this dialect goes as it came, and what came for /api/generate goes there.  Any other
+is built from its parts: text in `content`, images beside it in `images` (base64 without a prefix),
+calls with their arguments as an object, and each result of a tool as a message of its own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,8 @@ from appliance.domain.errors import InvalidRequest
 from appliance.infra.dialects.documents import framed
 
 DIALECT = "ollama"
+GENERATE = "ollama_generate"  # the same wire's /api/generate
+SPOKEN = frozenset({DIALECT, GENERATE})
 # What Options can say in this wire.  Ollama has no tool_choice, n, user or parallel_tool_calls.
 CARRIES = frozenset(
     {
@@ -53,6 +55,8 @@ _RESULT_IMAGES = "The images of the tool results above:"
 def body(request: ChatRequest, model: str, num_ctx: int, *, family: str) -> dict[str, Any]:
     """The body for /api/chat, or for /api/generate where a text is to be continued; without
     `stream`.  Raises InvalidRequest for a part this wire has no place for."""
+    if request.dialect == GENERATE:
+        return {"model": model, **_generated(request), **_own_params(request, num_ctx)}
     if request.dialect == DIALECT:
         asked = _own_params(request, num_ctx)
     else:
@@ -88,6 +92,20 @@ def messages(request: ChatRequest) -> list[Mapping[str, Any]]:
                 images = []
             told.append(one)
     return [*told, _shown(images)] if images else told
+
+
+def _generated(request: ChatRequest) -> dict[str, Any]:
+    """The conversation as /api/generate has it: one prompt, its images, and what stands before
+    it.  Knowledge that was looked up for it is a message of ours, and becomes part of those."""
+    asked = [message for message in request.messages if message.role != "system"]
+    system = [message.text for message in request.messages if message.role == "system"]
+    told: dict[str, Any] = {"prompt": "\n\n".join(message.text for message in asked)}
+    if system:
+        told["system"] = "\n\n".join(system)
+    parts = (part for message in asked for part in message.parts)
+    if images := [_image(part) for part in parts if isinstance(part, Image)]:
+        told["images"] = images
+    return told
 
 
 def _own_params(request: ChatRequest, num_ctx: int) -> dict[str, Any]:

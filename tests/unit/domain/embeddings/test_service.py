@@ -65,7 +65,7 @@ def rows(*numbers: tuple[int, Any]) -> dict[str, Any]:
     return {"data": data, "usage": {"prompt_tokens": 5, "total_tokens": 5}}
 
 
-@pytest.mark.parametrize("model", ["", "auto", MODEL])
+@pytest.mark.parametrize("model", ["", "auto", MODEL, f"{MODEL}:latest"])
 async def test_our_model_embeds_in_the_order_of_the_texts(model: str) -> None:
     service, embedder, remote, _ = served()
     found = await service.embed(EmbeddingRequest(model, ("one", "two")))
@@ -171,3 +171,16 @@ def test_a_shortened_vector_has_unit_length_or_is_all_zero(
     length = math.sqrt(math.fsum(x * x for x in short))
     tiny = max(map(abs, vector[:dimensions])) < 1e-150  # its square is no number any more
     assert length == pytest.approx(1.0) or tiny
+
+
+@pytest.mark.parametrize(
+    ("dialect", "goes"), [("", True), ("openai_chat", True), ("ollama", False)]
+)
+async def test_fields_of_a_wire_go_to_backends_of_that_wire_alone(dialect: str, goes: bool) -> None:
+    service, _, remote, _ = served(rows((0, [1.0])))
+    params = {"keep_alive": "5m"}
+    asked = EmbeddingRequest("theirs:latest", ("one",), 4, params, dialect=dialect)
+    await service.embed(asked)
+    ((_, model, fields),) = remote.sent
+    assert model == "theirs-v2"
+    assert fields == {**(params if goes else {}), "dimensions": 4}
