@@ -21,9 +21,19 @@ The tour: one chat request, top to bottom.
     `domain/chat/reasoning.py`          reasoning signed for clients that hand it back
     `infra/dialects/failures.py`        what a backend gets wrong, in our words
  8. `presentation/openai_chat/encode.py`  deltas become the wire again
- 9. `transport/streaming.py`            held headers, frames, comments, errors in band
+ 9. `domain/chat/bounded.py`            a stream within its limits: held, written, ended in band
+    `transport/streaming.py`            its frames on their way to the client
 10. `domain/events/exchange.py`         the record of the exchange, finished, failed or cancelled
     `infra/spool/spool.py`              kept in one write, before its last frame leaves
+
+Beside it, on other paths:
+
+    `domain/responses/service.py`       Responses: made, stored, read, continued, cancelled
+    `domain/responses/production.py`    one response, its row whole before its last frame leaves
+    `transport/responses.py`            its routes; `transport/responses_socket.py` its WebSocket
+    `transport/ollama.py`               what Ollama's clients ask beside a chat
+    `domain/moderation/service.py`      texts scored by category
+    `domain/rerank/service.py`          documents in the order in which they answer
 
 Behind the answer, in processes and tasks no request waits for:
 

@@ -7,15 +7,14 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from appliance.config.keys import keys_file
 from appliance.config.load import default_state
-from appliance.config.schema import BackendConfig, Config, SpoolConfig
+from appliance.config.schema import BackendConfig, Config
 from appliance.config.seal import seal_secret
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.access.origin import OriginGuard, is_loopback
@@ -26,7 +25,7 @@ from appliance.domain.chat.service import ChatLimits, ChatService, Clock
 from appliance.domain.chat.slots import SlotLimits, Slots
 from appliance.domain.embeddings.record import RecordedEmbeddings
 from appliance.domain.embeddings.service import EmbeddingService
-from appliance.domain.errors import ConfigError, PartUnavailable
+from appliance.domain.errors import ConfigError
 from appliance.domain.events.ports import ExchangeSink
 from appliance.domain.events.privacy import Withholding
 from appliance.domain.feedback.service import FeedbackService
@@ -35,25 +34,18 @@ from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.prober import Prober
 from appliance.domain.routing.router import Router
 from appliance.domain.sealing import Seal
-from appliance.entrypoints.backends import make_backend
+from appliance.entrypoints.adapters import Adapters, checks, make_adapters, unkept
 from appliance.entrypoints.gauges import gauges
 from appliance.entrypoints.lifespan import KeyWatch, beside
+from appliance.entrypoints.moderation import make_moderation
 from appliance.entrypoints.options import RunOptions
-from appliance.entrypoints.pipeline_lag import PipelineLag
-from appliance.entrypoints.readiness import Check, Readiness
+from appliance.entrypoints.readiness import Readiness
+from appliance.entrypoints.rerank import make_rerank
+from appliance.entrypoints.responses import Responses, make_responses
 from appliance.entrypoints.routing import Routing, make_routing
 from appliance.entrypoints.serve import serve, split_listen
-from appliance.infra.backends import Backend
-from appliance.infra.http.client import HttpClient
-from appliance.infra.inference.client import InferenceClient
-from appliance.infra.media.fetch import UrlFetcher
-from appliance.infra.nats.consumer.lag_watch import LagAlarm
-from appliance.infra.nats.shipper.shipper import Shipper
-from appliance.infra.nats.streams import HOUR_S
-from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.vectors import PgVectorStore
 from appliance.infra.spool.folder import spool_directory
-from appliance.infra.spool.spool import Spool
 from appliance.infra.telemetry.logs import AccessLines, configure, soon
 from appliance.infra.telemetry.metrics import GatewayMetrics
 from appliance.presentation.errors import status_of
@@ -80,28 +72,15 @@ def run(options: RunOptions) -> None:
         lifespan,
         max_connections=config.gateway.max_connections,
         drain=partial(gateway.drain, config.gateway.drain_s),
+        sockets_over=gateway.sockets_over,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Adapters:
-    """What the gateway talks to; opened and closed by the lifespan."""
-
-    http: HttpClient
-    backends: Mapping[str, Backend]
-    fetcher: UrlFetcher
-    postgres: PostgresPool
-    inference: InferenceClient
-    spool: Spool
-    shipper: Shipper
-    lag: PipelineLag
 
 
 def create(
     config: Config, keys: KeyWatch, state: Path
 ) -> tuple[Gateway, AbstractAsyncContextManager[None]]:
     """The application and its lifespan.  Raises ConfigError for an unknown kind of backend."""
-    adapters = _adapters(config, spool_directory(config.spool, state))
+    adapters = make_adapters(config, spool_directory(config.spool, state))
     backends = adapters.backends
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
@@ -109,8 +88,10 @@ def create(
     sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
     seal = Seal(seal_secret(config, state))
     access_log = AccessLines("gateway", config.log.level, later=soon)
+    chat = _chat(config, adapters, routing, slots, sinks, seal)
+    responses = make_responses(config, chat, seal)
     services = Services(
-        chat=_chat(config, adapters, routing, slots, sinks, seal),
+        chat=chat,
         counts=TokenCounts(routing.router, backends, adapters.fetcher, seal),
         embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
         feedback=FeedbackService(
@@ -118,20 +99,38 @@ def create(
             wall=_CLOCK.wall,
             host=socket.gethostname(),
             store=config.privacy.store,
-            unkept=_unkept(config.spool, adapters.spool),
+            unkept=unkept(config.spool, adapters.spool),
+        ),
+        responses=responses.service,
+        compactor=responses.compactor,
+        moderation=make_moderation(
+            config.moderation,
+            adapters.http,
+            adapters.fetcher,
+            sinks,
+            clock=_CLOCK,
+            unkept=unkept(config.spool, adapters.spool),
+        ),
+        rerank=make_rerank(
+            config,
+            adapters.http,
+            sinks,
+            clock=_CLOCK,
+            unkept=unkept(config.spool, adapters.spool),
         ),
         names=routing.router.names,
+        models=routing.models,
         ready=Readiness(
             list(backends),
             routing.directory,
-            _checks(config, adapters),
+            checks(config, adapters),
             routing.health,
             required=("spool",) if config.spool.when_full == "refuse" else (),
         ).report,
         metrics=metrics.render,
     )
     app = build_app(SURFACES, services, _http_settings(config, keys, access_log))
-    return app, _lifespan(config, adapters, keys, routing.prober, access_log)
+    return app, _lifespan(config, adapters, keys, routing.prober, access_log, responses)
 
 
 def _chat(
@@ -156,28 +155,7 @@ def _chat(
         health=routing.health,
         fetcher=adapters.fetcher,
         seal=seal,
-        unkept=_unkept(config.spool, adapters.spool),
-    )
-
-
-def _adapters(config: Config, spool_dir: Path) -> Adapters:
-    http = HttpClient()
-    spool = Spool(spool_dir, config.spool)
-    knowledge, postgres = config.knowledge, config.postgres
-    return Adapters(
-        http=http,
-        backends={b.name: make_backend(b, http) for b in config.backends},
-        fetcher=UrlFetcher(config.media, http),
-        postgres=PostgresPool(
-            postgres.dsn,
-            max_size=postgres.pool_max,
-            connect_timeout_s=postgres.connect_timeout_s,
-            timeout_s=knowledge.retrieve_timeout_s,
-        ),
-        inference=InferenceClient(config.inference, http),
-        spool=spool,
-        shipper=Shipper(spool, config.nats, socket.gethostname()),
-        lag=PipelineLag(config.nats, LagAlarm(config.consumer.lag_alarm_h * HOUR_S)),
+        unkept=unkept(config.spool, adapters.spool),
     )
 
 
@@ -201,7 +179,7 @@ def _embeddings(
         clock=_CLOCK,
         host=socket.gethostname(),
         status_of=status_of,
-        unkept=_unkept(config.spool, adapters.spool),
+        unkept=unkept(config.spool, adapters.spool),
     )
 
 
@@ -224,6 +202,7 @@ def _http_settings(config: Config, keys: KeyWatch, access_log: AccessLines) -> H
         identify=partial(_identify, TraceIds(_CLOCK.wall, random.Random(os.urandom(16)).randbytes)),
         monotonic=time.monotonic,
         access_log=access_log.write,
+        websocket_idle_s=config.responses.websocket_idle_s,
         started=int(time.time()),
     )
 
@@ -234,7 +213,12 @@ def _identify(ids: TraceIds, correlation: str | None, request_id: str | None) ->
 
 @asynccontextmanager
 async def _lifespan(
-    config: Config, adapters: Adapters, keys: KeyWatch, prober: Prober, access_log: AccessLines
+    config: Config,
+    adapters: Adapters,
+    keys: KeyWatch,
+    prober: Prober,
+    access_log: AccessLines,
+    responses: Responses,
 ) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stack.callback(access_log.flush)
@@ -244,37 +228,11 @@ async def _lifespan(
         if config.nats.url:
             await stack.enter_async_context(adapters.shipper)
             await stack.enter_async_context(beside(adapters.lag.run()))
+        await stack.enter_async_context(responses.running())
         await stack.enter_async_context(keys.watching())
         # The first request need not wait to learn what the backends list.
         await stack.enter_async_context(beside(prober.run(config.routing.probe_interval_s)))
         yield
-
-
-def _checks(config: Config, adapters: Adapters) -> dict[str, Check]:
-    async def nats() -> None:
-        if not config.nats.url:
-            raise PartUnavailable("not configured: events wait in the spool", part="nats")
-        if why := adapters.shipper.last_error or (
-            "" if adapters.shipper.connected else "not there"
-        ):
-            raise PartUnavailable(f"{why}: events wait in the spool", part="nats")
-
-    async def spool() -> None:
-        if problem := adapters.spool.degraded:
-            raise PartUnavailable(problem, part="spool")
-
-    return {
-        "inference": adapters.inference.ping,
-        "postgres": adapters.postgres.ping,
-        "nats": nats,
-        "spool": spool,
-        "consumer": adapters.lag.check,
-    }
-
-
-def _unkept(config: SpoolConfig, spool: Spool) -> Callable[[], str] | None:
-    """`[spool] when_full`: what cannot be kept is served all the same, or refused."""
-    return (lambda: spool.degraded) if config.when_full == "refuse" else None
 
 
 def _slot_limits(backend: BackendConfig) -> SlotLimits:

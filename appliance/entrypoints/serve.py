@@ -60,12 +60,14 @@ def serve(
     *,
     max_connections: int = 1024,
     drain: Drain | None = None,
+    sockets_over: Drain | None = None,
 ) -> None:
     """Run until SIGINT or SIGTERM.  `lifespan` opens before the first request and closes after
     the last;
-    `drain` ends open streams before Granian waits for them."""
+    `drain` ends open streams before Granian waits for them.  `sockets_over`, given where
+    WebSockets are served, returns when none is open."""
     require_free(listen)
-    uvloop.run(_serve(app, listen, lifespan, max_connections, drain))
+    uvloop.run(_serve(app, listen, lifespan, max_connections, drain, sockets_over))
 
 
 async def _serve(
@@ -74,6 +76,7 @@ async def _serve(
     lifespan: AbstractAsyncContextManager[Any],
     max_connections: int,
     drain: Drain | None,
+    sockets_over: Drain | None,
 ) -> None:
     host, port = split_listen(listen)
     server = Server(
@@ -82,7 +85,7 @@ async def _serve(
         port=port,
         interface=Interfaces.ASGINL,
         http=HTTPModes.http1,
-        websockets=False,  # no role serves them; an upgrade is answered as the GET it is
+        websockets=sockets_over is not None,  # else an upgrade is answered as the GET it is
         backlog=max(1024, max_connections),
         backpressure=max_connections,
         log_enabled=False,
@@ -101,7 +104,7 @@ async def _serve(
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
-            await _shut_down(server, running, drain)
+            await _shut_down(server, running, drain, sockets_over)
         stopping.cancel()
         with suppress(asyncio.CancelledError):
             await running
@@ -121,10 +124,21 @@ async def announce(listen: str) -> None:
         return
 
 
-async def _shut_down(server: Server, running: "asyncio.Future[None]", drain: Drain | None) -> None:
+async def _shut_down(
+    server: Server,
+    running: "asyncio.Future[None]",
+    drain: Drain | None,
+    sockets_over: Drain | None,
+) -> None:
+    draining = asyncio.ensure_future(drain()) if drain is not None else None
+    if draining is not None and sockets_over is not None:
+        # Granian cuts every WebSocket the moment it is told to stop.
+        over = asyncio.ensure_future(sockets_over())
+        await asyncio.wait({draining, over}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
     server.stop()  # type: ignore[no-untyped-call]
-    if drain is not None:
-        await drain()
+    if draining is not None:
+        await draining
     await asyncio.wait({running}, timeout=5.0)
     if not running.done():
         running.cancel()

@@ -19,7 +19,7 @@ from appliance.presentation.extensions import extensions
 from appliance.presentation.json_body import convert, decode_object
 
 # The encoders of the chat surfaces put these before the trace id, in the `id` of what they make.
-ID_PREFIXES: Final = ("chatcmpl-", "cmpl-", "msg_")
+ID_PREFIXES: Final = ("chatcmpl-", "cmpl-", "msg_", "resp_")
 MAX_COMMENT_CHARS: Final = 10_000
 # The longest comment with every character escaped, and the rest.
 MAX_BODY_BYTES: Final = 128 * 1024

@@ -1,6 +1,7 @@
 """The gateway's HTTP application: every route and the middleware around them.  Step 1 of the
 path."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ from appliance.domain.chat.service import ChatService
 from appliance.domain.embeddings.record import RecordedEmbeddings
 from appliance.domain.feedback.service import FeedbackService
 from appliance.domain.identity import Identity
+from appliance.domain.moderation.service import ModerationService
+from appliance.domain.rerank.record import RecordedReranks
+from appliance.domain.responses.compaction import Compactor
+from appliance.domain.responses.service import ResponseService
+from appliance.domain.routing.models import ModelService
 from appliance.presentation.surface import Surface
 from appliance.transport import errors
 from appliance.transport.chat import ChatResource
@@ -36,6 +42,12 @@ from appliance.transport.middleware import (
     RequestContextMiddleware,
 )
 from appliance.transport.models import ModelResource, ModelsResource, Names
+from appliance.transport.moderations import ModerationsResource
+from appliance.transport.ollama import add_ollama_routes
+from appliance.transport.rerank import ROUTES as RERANK_ROUTES
+from appliance.transport.rerank import RerankResource
+from appliance.transport.responses import add_responses_routes
+from appliance.transport.responses_socket import ResponsesSocket, SocketSettings
 from appliance.transport.shapes import Shapes
 from appliance.transport.streaming import StreamTiming
 
@@ -48,7 +60,12 @@ class Services:
     counts: TokenCounts
     embeddings: RecordedEmbeddings
     feedback: FeedbackService
+    responses: ResponseService
+    compactor: Compactor
+    moderation: ModerationService
+    rerank: RecordedReranks
     names: Names
+    models: ModelService
     ready: Report
     metrics: Callable[[], bytes]
 
@@ -64,15 +81,18 @@ class HttpSettings:
     identify: Callable[[str | None, str | None], Identity]
     monotonic: Callable[[], float]
     access_log: AccessWriter
+    websocket_idle_s: float
     started: int
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The application, and how to end what it is doing: `drain(within_s)`."""
+    """The application, and how to end what it is doing: `drain(within_s)`; `sockets_over` returns
+    when no WebSocket is open."""
 
     app: ASGIApp
     drain: Callable[[float], Awaitable[None]]
+    sockets_over: Callable[[], Awaitable[None]]
 
 
 def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSettings) -> Gateway:
@@ -84,6 +104,7 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
         resource = ChatResource(
             surface,
             services.chat,
+            services.models,
             max_body_bytes=http.max_body_bytes,
             timing=http.timing,
         )
@@ -92,23 +113,49 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
         if surface.counter is not None:
             counting = CountResource(surface.counter, services.counts, http.max_body_bytes)
             app.add_route(surface.counter.route, counting)
+    app.ws_options.max_receive_queue = 0  # a reader of ours always waits
+    socket = ResponsesSocket(
+        services.responses,
+        SocketSettings(http.max_body_bytes, http.websocket_idle_s),
+        identify=http.identify,
+        monotonic=http.monotonic,
+        access_log=http.access_log,
+    )
+    add_responses_routes(app, services.responses, services.compactor, socket, http.max_body_bytes)
     app.add_route("/v1/embeddings", EmbeddingsResource(services.embeddings, http.max_body_bytes))
     app.add_route("/v1/feedback", FeedbackResource(services.feedback, http.max_body_bytes))
+    app.add_route("/v1/moderations", ModerationsResource(services.moderation, http.max_body_bytes))
+    for path in RERANK_ROUTES:
+        app.add_route(path, RerankResource(services.rerank, http.max_body_bytes))
     app.add_route("/v1/models", ModelsResource(services.names, shapes, http.started))
     app.add_route("/v1/models/{model:path}", ModelResource(services.names, shapes, http.started))
+    add_ollama_routes(
+        app,
+        services.models,
+        services.embeddings,
+        max_body_bytes=http.max_body_bytes,
+        started=http.started,
+    )
     for path in ("/healthz", "/health"):
         app.add_route(path, HealthResource())
     app.add_route("/", RootResource())
     app.add_route("/ready", ReadyResource(services.ready))
     app.add_route("/metrics", MetricsResource(services.metrics))
-    return _surround(app, shapes, http)
+    return _surround(app, shapes, http, services.responses)
 
 
-def _surround(app: ASGIApp, shapes: Shapes, http: HttpSettings) -> Gateway:
+def _surround(
+    app: ASGIApp, shapes: Shapes, http: HttpSettings, responses: ResponseService
+) -> Gateway:
     watched = DisconnectMiddleware(AccessMiddleware(app, http.keys, http.guard, shapes))
     recovered = RecoveryMiddleware(watched, shapes)
     logged = AccessLogMiddleware(recovered, http.monotonic, http.access_log)
     outermost = RequestContextMiddleware(
         logged, http.identify, http.monotonic, keepalive_s=http.timing.keepalive_s
     )
-    return Gateway(outermost, watched.drain)
+
+    async def drain(within_s: float) -> None:
+        """Of requests, and of responses that are produced without one."""
+        await asyncio.gather(watched.drain(within_s), responses.drain(within_s))
+
+    return Gateway(outermost, drain, watched.sockets_over)

@@ -6,10 +6,12 @@ it awaits (the upstream's first byte, a slot in a queue, the next chunk) ends at
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from appliance.domain.errors import PartUnavailable
 from appliance.transport.context import RequestContext, context_of
+from appliance.transport.handshake import is_socket
 from appliance.transport.middleware import ASGIApp, Receive, Scope, Send
 
 # An answer that is out within this time needs no watch, which costs more than decoding it did: one
@@ -19,7 +21,8 @@ LAST_WORDS_S = 0.5
 
 
 class DisconnectMiddleware:
-    """Only POST waits on a backend; everything else is over before a watch would be set up."""
+    """Only POST, a WebSocket and a GET of a stream wait for something; everything else is over
+    before a watch would be set up.  A WebSocket reads for itself, and so learns of a hang-up."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -27,13 +30,16 @@ class DisconnectMiddleware:
         self._young: list[_Watch] = []  # their bodies have been read since the last tick
         self._older: list[_Watch] = []  # and these between the last two
         self._ticking = False
+        self._stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
+        if scope["method"] != "POST" and not is_socket(scope) and not _is_streamed(scope):
             await self._app(scope, receive, send)
             return
+        if self._stopping:
+            raise PartUnavailable("The gateway is stopping.", part="gateway")
         context = context_of(scope)
-        watch = _Watch(receive, context)
+        watch = _Watch(receive, context, of_socket=is_socket(scope))
         context.on_body_read = partial(self._body_read, watch)
         self._watches.add(watch)
         try:
@@ -71,7 +77,10 @@ class DisconnectMiddleware:
 
     async def drain(self, within_s: float) -> None:
         """Let open requests finish for `within_s`, then end those that are left: an answer on its
-        way with an error in band, where its client still takes something."""
+        way with an error in band, where its client still takes something.  New ones are refused."""
+        self._stopping = True
+        for watch in self._watches:
+            watch.take_no_more()
         open_tasks = {watch.task for watch in self._watches}
         if open_tasks:
             await asyncio.wait(open_tasks, timeout=within_s)
@@ -80,15 +89,30 @@ class DisconnectMiddleware:
             await asyncio.wait(told, timeout=LAST_WORDS_S)
         for watch in list(self._watches):
             watch.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * LAST_WORDS_S):
+                await self.sockets_over()
+
+    async def sockets_over(self) -> None:
+        """Return when no WebSocket is open."""
+        while sockets := {watch.task for watch in self._watches if watch.of_socket}:
+            await asyncio.wait(sockets)
+
+
+def _is_streamed(scope: Scope) -> bool:
+    return b"stream=" in scope["query_string"]
 
 
 class _Watch:
     """Waits for the hang-up of one request, in a task of its own."""
 
-    def __init__(self, receive: Receive, context: RequestContext) -> None:
+    def __init__(
+        self, receive: Receive, context: RequestContext, *, of_socket: bool = False
+    ) -> None:
         current = asyncio.current_task()
         assert current is not None
         self.task = current
+        self.of_socket = of_socket
         self.ended = False
         self.client_left = False
         self._receive = receive
@@ -99,6 +123,10 @@ class _Watch:
         """Watch from now on."""
         # Owned: stop() cancels it in the middleware's finally.
         self._watcher = asyncio.get_running_loop().create_task(self._wait())
+
+    def take_no_more(self) -> None:
+        """Have a connection end with the answer that is on its way, or now."""
+        self._context.on_drain()
 
     def interrupt(self) -> bool:
         """Have an answer that is on its way end with an error in band; False where there is

@@ -49,29 +49,44 @@ def put_error(resp: falcon.asgi.Response, error: ErrorView, shape: Shape) -> Non
 
 
 def install(app: "falcon.asgi.App[Any, Any]", shapes: Shapes) -> None:
-    """Make Falcon answer our error tree, and its own errors, in the surface's shape."""
+    """Make Falcon answer our error tree, and its own errors, in the surface's shape.
 
-    async def ours(
-        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+    A WebSocket has no response: what went wrong with its handshake is raised again, for the
+    middleware to answer.
+    """
+
+    def answer(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response | None, error: Exception
     ) -> None:
+        if resp is None:
+            raise error
         put_error(resp, view(error), _shape(shapes, req))
 
+    async def ours(
+        req: falcon.asgi.Request, resp: falcon.asgi.Response | None, error: Any, params: Any
+    ) -> None:
+        answer(req, resp, error)
+
     async def falcons(
-        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+        req: falcon.asgi.Request, resp: falcon.asgi.Response | None, error: Any, params: Any
     ) -> None:
         known: ApplianceError
         if error.status_code == 405:
-            known = MethodNotAllowed(f"{req.path} does not answer {req.method}.")
-            resp.set_headers(error.headers or {})
+            asked = "a WebSocket" if resp is None else req.method
+            known = MethodNotAllowed(f"{req.path} does not answer {asked}.")
+            if resp is not None:
+                resp.set_headers(error.headers or {})
         elif error.status_code == 404:
             known = NotFound(f"There is no {req.method} {req.path} here.")
         else:
             known = InvalidRequest(error.description or error.title)
-        put_error(resp, view(known), _shape(shapes, req))
+        answer(req, resp, known)
 
     async def unexpected(
-        req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Any, params: Any
+        req: falcon.asgi.Request, resp: falcon.asgi.Response | None, error: Any, params: Any
     ) -> None:
+        if resp is None:
+            raise error  # and logged there
         ids = context_of(req.scope).identity
         _log.error(
             "unexpected_error",

@@ -16,8 +16,9 @@ from appliance.domain.identity import Identity
 from appliance.presentation.errors import CANCELLED_STATUS, ErrorView, view
 from appliance.transport.context import SCOPE_KEY, RequestContext, context_of
 from appliance.transport.errors import send_error
+from appliance.transport.handshake import as_request, is_socket
 from appliance.transport.shapes import Shapes
-from appliance.transport.streaming import KeepAlive
+from appliance.transport.streaming import COMMENT, KeepAlive
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -54,6 +55,9 @@ class RequestContextMiddleware:
         identity = self._identify(headers.get("x-correlation-id"), headers.get("x-request-id"))
         context = RequestContext(identity, headers, self._monotonic())
         scope[SCOPE_KEY] = context
+        if is_socket(scope):
+            await self._app(scope, receive, as_request(scope, send, context, _id_headers))
+            return
         monotonic = self._monotonic
         keepalive: KeepAlive | None = None
 
@@ -66,8 +70,11 @@ class RequestContextMiddleware:
                 message["headers"] = [*message["headers"], *_id_headers(context)]
                 if not context.body_read and _sends_body(context.headers):
                     message["headers"].append(_CLOSE)
-                if _EVENT_STREAM in message["headers"]:
-                    keepalive = KeepAlive(send, lambda: context.last_send, self._keepalive_s)
+                filler = context.filler or (_EVENT_STREAM in message["headers"] and COMMENT)
+                if filler and context.status == 200:
+                    keepalive = KeepAlive(
+                        send, lambda: context.last_send, self._keepalive_s, filler
+                    )
             return send(message)
 
         try:
@@ -227,7 +234,7 @@ def _cors(origin: str) -> list[tuple[bytes, bytes]]:
 async def _preflight(send: Send, headers: Mapping[str, str]) -> None:
     asked = headers.get("access-control-request-headers", "").encode("latin-1")
     allow = [
-        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
         (b"access-control-allow-headers", asked),
         (b"access-control-max-age", b"600"),
     ]

@@ -25,6 +25,9 @@ from tests.fixtures_nats import NatsServer
 
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["once", "stream"])
 SURFACE = pytest.mark.parametrize("client", CLIENTS, ids=lambda c: c.surface)
+WITH_TURNS = pytest.mark.parametrize(
+    "client", [client for client in CLIENTS if client.converses], ids=lambda c: c.surface
+)
 QUERY = "which port does the gateway use"
 CHUNKS = ["the gateway does use port 8080", f"{QUERY} " * 200, "which port", "the gateway"]
 ARGUMENTS = '{"city": "Zürich"}'
@@ -148,7 +151,7 @@ def test_a_search_is_told_with_its_query_hits_thresholds_and_what_was_cut(
     assert QUERY not in json.dumps(told)
 
 
-@SURFACE
+@WITH_TURNS
 @SHAPES
 def test_a_call_has_its_result_once_the_next_turn_brings_it(
     pipeline: Pipeline, backend: ScriptedBackend, client: Client, stream: bool
@@ -258,3 +261,21 @@ def test_embeddings_are_an_event_without_a_chat(pipeline: Pipeline) -> None:
     assert (row["status"], row["dimensions"], row["project"]) == ("finished", 256, "p1")
     assert not pipeline.of("chat_history", trace_id)
     measures(pipeline, trace_id, "embedding")
+
+
+def test_a_moderation_is_lineage_and_measures_without_a_chat(pipeline: Pipeline) -> None:
+    body = {"input": ["fine", "I will kill you."], "x_project": "p1"}
+    trace_id = pipeline.ask(body, "/v1/moderations")
+    pipeline.until(lambda: len(pipeline.of("flow_lineage", trace_id)) == 3, pipeline.letters)
+    assert sorted(flow(pipeline.of("flow_lineage", trace_id))) == [
+        ("answer", "finished", ["moderation"]),
+        ("moderation", "ok", ["request"]),
+        ("request", "ok", []),
+    ]
+    assert not pipeline.of("chat_history", trace_id)
+    route = measures(pipeline, trace_id)["route"]
+    assert (route["gen_ai.operation.name"], route["selected_model"]) == (
+        "moderation",
+        "lexicon-en-1",
+    )
+    assert not pipeline.letters()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -26,6 +27,9 @@ from tests.fakes.spool_reader import wait_spooled
 SHAPES = pytest.mark.parametrize("stream", [False, True], ids=["once", "stream"])
 UPSTREAM = pytest.mark.parametrize("upstream", UPSTREAMS, ids=lambda u: u.dialect)
 SURFACE = pytest.mark.parametrize("client", CLIENTS, ids=lambda c: c.surface)
+WITH_TURNS = pytest.mark.parametrize(
+    "client", [client for client in CLIENTS if client.converses], ids=lambda c: c.surface
+)
 LIMITS = "[gateway]\nfirst_token_timeout_s = 0.5\ntotal_timeout_s = 1.0\nheader_hold_s = 0.3\n"
 SPARE = '[[models]]\nmatch = "with-spare"\nbackend = "up-openai_chat"\nfallback = ["spare"]\n'
 USAGE = {
@@ -147,7 +151,7 @@ def test_the_thoughts_of_every_dialect(
 
 
 @UPSTREAM
-@SURFACE
+@WITH_TURNS
 @SHAPES
 def test_a_call_and_its_result_with_the_next_turn_and_with_no_later_one(
     http: httpx.Client,
@@ -187,12 +191,8 @@ def test_a_call_and_its_result_with_the_next_turn_and_with_no_later_one(
     }
     assert (second["answer"], second["tool_calls"]) == ("Rain.", [])
 
-    body = client.body(model, told)
-    body["messages"] += [
-        {"role": "assistant", "content": "Rain."},
-        {"role": "user", "content": "Sure?"},
-    ]
-    third = record_of(gateway, http.post(client.path, json=body))
+    after = replace(told, later=(("assistant", "Rain."), ("user", "Sure?")))
+    third = record_of(gateway, send(http, client, model, after))
     assert (third["answer"], third["tool_results"]) == ("Sure.", [])
 
 

@@ -24,6 +24,7 @@ from tests.fakes.scripted_backend import ScriptedBackend
 RUN_WITHIN_S = 60
 MODEL = "scripted"
 SMALL_MODEL = "small"
+OPENAIS_MODEL = "gpt-5.5"  # one whose name Codex knows: it has tools of other kinds for it
 KEY = "test-key"
 
 
@@ -78,6 +79,50 @@ def run_claude_code(node: Node, workspace: Workspace, base_url: str, prompt: str
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
     return _run(command, workspace, settings)
+
+
+def run_codex(
+    node: Node,
+    workspace: Workspace,
+    base_url: str,
+    prompt: str,
+    *,
+    model: str = MODEL,
+    websockets: bool = False,
+) -> Finished:
+    """`codex exec PROMPT`, allowed to run commands; `base_url` ends in /v1.
+
+    Without its sandbox: that needs user namespaces, which not every machine of a test has.
+    """
+    folder = workspace.home / ".codex"
+    folder.mkdir()
+    (folder / "config.toml").write_text(codex_config(base_url, websockets), encoding="utf-8")
+    command = [*node.codex, "exec", "--skip-git-repo-check", "--sandbox", "danger-full-access"]
+    return _run([*command, "--model", model, prompt], workspace, {"APPLIANCE_KEY": KEY})
+
+
+def codex_config(base_url: str, websockets: bool) -> str:
+    """The ~/.codex/config.toml of the README."""
+    return f"""
+model = "{MODEL}"
+model_provider = "appliance"
+model_context_window = 32768
+web_search = "disabled"
+check_for_update_on_startup = false
+
+[model_providers.appliance]
+name = "Appliance"
+base_url = "{base_url}"
+wire_api = "responses"
+env_key = "APPLIANCE_KEY"
+supports_websockets = {str(websockets).lower()}
+
+[features]
+plugins = false
+
+[analytics]
+enabled = false
+"""
 
 
 def run_opencode(

@@ -13,12 +13,13 @@ from appliance.domain.conversation.stream import Answer, Delta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.identity import Identity
 
-Step = Delta | Exception | float  # a float is a pause in seconds
+Step = Delta | Exception | float | asyncio.Event  # a float is a pause in seconds
 
 
 @dataclass
 class FakeBackend:
-    """`plays`: for each call its steps; an exception among them is raised, a float is waited."""
+    """`plays`: for each call its steps; an exception among them is raised, a float or an event is
+    waited for."""
 
     name: str = "local"
     plays: Sequence[Sequence[Step]] = ()
@@ -56,6 +57,8 @@ class FakeBackend:
                     raise step
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, asyncio.Event):
+                    await step.wait()
                 else:
                     yield step
         except (GeneratorExit, asyncio.CancelledError):

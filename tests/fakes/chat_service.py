@@ -28,9 +28,11 @@ class NoFetcher:
         raise AssertionError(f"nobody asked for {url}")
 
 
-def chat_service(sink: ExchangeSink, clock: Clock) -> ChatService:
+def chat_service(
+    sink: ExchangeSink, clock: Clock, backend: FakeBackend | None = None
+) -> ChatService:
     """Its one model is `m`."""
-    backends = {"local": FakeBackend("local", (said("Hel", "lo"),))}
+    backends = {"local": backend or FakeBackend("local", (said("Hel", "lo"),))}
     directory = ModelDirectory(backends, ttl_s=60, clock=time.monotonic)
     retriever = Retriever(WordEmbedder(), MemoryStore(), KnowledgeConfig())
     return ChatService(

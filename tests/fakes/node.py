@@ -2,7 +2,7 @@
 
     node = Node.provide()                          # npm ci into the user's cache, or what is there
     node.run(HERE / "chat.cjs", base_url)          # the one JSON value the script printed
-    node.claude_code, node.opencode                # programs, as argument lists
+    node.claude_code, node.codex, node.opencode    # programs, as argument lists
 
 Node itself is a wheel of the `test` extra.  The packages are installed beside the repository, never
 in it; a folder belongs to one lock file and is complete or absent.
@@ -59,6 +59,11 @@ class Node:
         """Claude Code by the launcher it ships for installs without postinstall scripts."""
         launcher = self.modules / "@anthropic-ai/claude-code/cli-wrapper.cjs"
         return [str(self.binary), str(launcher)]
+
+    @property
+    def codex(self) -> list[str]:
+        """Codex by its launcher, which finds the binary of this platform."""
+        return [str(self.binary), str(self.modules / "@openai/codex/bin/codex.js")]
 
     @property
     def opencode(self) -> list[str] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from appliance.domain.conversation.stream import Delta
+from appliance.domain.events.exchange import Hit
 from appliance.domain.responses.record import NewResponse, Status, StoredResponse
 
 
@@ -77,9 +78,11 @@ class ResponseEvents(Protocol):
 class Scribe(Protocol):
     """Writes one response in its wire; presentation implements it.  Every frame has the next
     sequence number, from 0.  `store` is what the resource says of itself: it may turn False as
-    long as the terminal frame is not written."""
+    long as the terminal frame is not written.  `sources` are those of its knowledge; None adds
+    nothing to the resource."""
 
     store: bool
+    sources: tuple[Hit, ...] | None
 
     @property
     def count(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.asking import question
@@ -30,7 +31,7 @@ ASSETS: Mapping[str, tuple[str, ...]] = {
     "tool_call_record": ("tool_calls", "tool_results"),
 }
 DERIVED = ("chat_pair_record", "knowledge_events")
-NOT_ASKED_FOR = ("tool_calls", "tool_results", "feedback")
+NOT_ASKED_FOR = ("tool_calls", "tool_results", "feedback", "rerank_scores")
 # What differs between two exchanges that are otherwise alike.
 OWN = ("id", "event_id", "trace_id", "correlation_id", "conversation_id", "stream_sequence")
 LATER = ("embedding", "embedding_model")  # of a pair: Dagster's, once the row is there
@@ -117,16 +118,28 @@ def test_dagster_alone_makes_the_rows_that_the_consumer_alone_makes(
 
     def alone(frozen: str) -> dict[str, Any]:
         appliance.freeze(frozen)
-        trace_id = ask(running.url, body)
+        trace_id, reranked = ask(running.url, body), rerank(running.url)
         for table in tables:
             rows.wait(table, [trace_id])
+        rows.wait("rerank_scores", [reranked])
         appliance.thaw(frozen)
-        return {table: alike(rows.of(table, [trace_id])) for table in tables}
+        made = {table: alike(rows.of(table, [trace_id])) for table in tables}
+        scored = rows.of("rerank_scores", [reranked])
+        for row in scored:
+            del row["score"]  # int8 rounds by what else is in a batch; ranks are the same
+        return made | {"rerank_scores": alike(scored)}
 
     by_dagster, by_consumer = alone("consumer"), alone("dagster")
     for table in by_consumer:
         assert by_dagster[table] == by_consumer[table]
     settled(appliance, dagster)
+
+
+def rerank(url: str) -> str:
+    """The trace id of three documents put in order."""
+    body = {"query": "where is the bicycle?", "documents": ["in the shed", "a sea", "a bicycle"]}
+    answer = httpx.post(f"{url}/v1/rerank", json=body, timeout=60).raise_for_status()
+    return str(answer.headers["x-request-id"])
 
 
 def alike(value: Any) -> Any:

@@ -14,6 +14,8 @@ from appliance.presentation.surface import SURFACES
 
 ANSWER = Answer((Choice(finish_reason="stop"),), Usage())
 RATED = "019dc3a01f00" + "a" * 20
+# Ollama's answers have no id.
+WITH_IDS = [surface for surface in SURFACES if not surface.name.startswith("ollama")]
 
 
 def body(**fields: Any) -> bytes:
@@ -73,7 +75,15 @@ def test_the_longest_comment_fits_however_it_is_escaped() -> None:
     assert len(decode(sent, {})[0].comment) == MAX_COMMENT_CHARS
 
 
-@pytest.mark.parametrize("surface", SURFACES, ids=lambda surface: surface.name)
+# Ollama's answers have no id: who rates one knows it from the header `x-request-id`.
+WITH_IDS = [surface for surface in SURFACES if not surface.name.startswith("ollama")]
+
+
+def test_the_id_of_a_response_is_its_trace_id() -> None:
+    assert decode(body(trace_id=f"resp_{RATED}"), {})[0].rated_trace_id == RATED
+
+
+@pytest.mark.parametrize("surface", WITH_IDS, ids=lambda surface: surface.name)
 def test_the_id_of_an_answer_we_made_is_its_trace_id(surface: Any) -> None:
     request = ChatRequest("m", (plain("user", "hi"),), False)
     made = json.loads(surface.encoder(request, RATED, 1).once(ANSWER, None))

@@ -41,7 +41,7 @@ class Client:
             await answered.wait()
 
         context = RequestContext(Identity("t" * 32, "thread"), {}, 0.0)
-        scope = {"method": "POST", SCOPE_KEY: context}
+        scope = {"type": "http", "method": "POST", SCOPE_KEY: context}
         await DisconnectMiddleware(app)(scope, self.receive, self.send)
 
 

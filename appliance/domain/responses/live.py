@@ -1,0 +1,192 @@
+"""The frames of one response while it is produced: in memory for whoever reads it here, and in
+small batches on their way to other gateways.  Filled by production.py, read by follow.py."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from appliance.domain.chat.turn import Caller
+from appliance.domain.errors import ApplianceError
+from appliance.domain.responses import frames
+from appliance.domain.responses.ports import Piece, ResponseEvents
+from appliance.domain.responses.record import Item
+
+MAX_PIECE_BYTES = 256 * 1024  # below what a NATS server takes, save where one step is larger
+
+
+class LiveResponse:
+    """`whole`: its last frame is there.  `lost`: it is not kept any more, and nobody can read on.
+
+    Its producer gives it what others may ask for: `items` are its input, `resource()` is what a
+    client sees of it now, `stop(error)` ends a background one and has no other kept any more,
+    `forget()` does both.
+    """
+
+    def __init__(
+        self,
+        response_id: str,
+        caller: Caller,
+        *,
+        background: bool,
+        events: ResponseEvents,
+        publish_every_s: float,
+        room_bytes: int,
+    ) -> None:
+        self.id = response_id
+        self.trace_id = caller.identity.trace_id
+        self.key_name = owner(caller)
+        self.background = background
+        self.leased = False  # its row is there
+        self.whole = False
+        self.lost = False
+        self.count = 0  # frames so far
+        self.items: Sequence[Item] = ()
+        self.resource: Callable[[], bytes] = bytes
+        self.stop: Callable[[ApplianceError], None] = _ignored
+        self.forget: Callable[[], None] = _nothing
+        self._events = events
+        self._publish_every_s = publish_every_s
+        self._room_bytes = room_bytes
+        self._chunks: list[bytes] = []
+        self._firsts: list[int] = []  # the sequence number each chunk begins with
+        self._sent = 0  # chunks that were published
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def add(self, chunk: bytes, count: int) -> bool:
+        """The next frames, after which there are `count`; False where they are more than may be
+        kept: no others are to follow but the last."""
+        if self.lost:
+            return True
+        self._room_bytes -= len(chunk)
+        self._firsts.append(self.count)
+        self._chunks.append(chunk)
+        self.count = count
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._publish_every_s, self._publish)
+        if self._waiting:
+            self._wake()
+        return self._room_bytes >= 0
+
+    def end(self, chunk: bytes, count: int) -> None:
+        """The last frames; here there is always room for them."""
+        if self.lost:
+            return
+        self._firsts.append(self.count)
+        self._chunks.append(chunk)
+        self.count = count
+        self.whole = True
+        self._publish()
+        self._wake()
+
+    def lose(self) -> None:
+        """Nothing of it is kept from here on: its readers end."""
+        self.lost = True
+        self._chunks, self._firsts, self._sent = [], [], 0
+        self._stop_timer()
+        self._wake()
+
+    @property
+    def events(self) -> bytes:
+        """All frames so far."""
+        return b"".join(self._chunks)
+
+    async def read(self, first: int) -> AsyncGenerator[bytes, None]:
+        """The frames from number `first` on, as they come; ends when it is whole or lost."""
+        place = -1
+        while not self.lost:
+            if place < 0 and first < self.count:
+                place = bisect_right(self._firsts, first) - 1
+                skipped = frames.after(self._chunks[place], first - self._firsts[place])
+                place += 1
+                if skipped:
+                    yield skipped
+            elif 0 <= place < len(self._chunks):
+                ready, place = self._chunks[place:], len(self._chunks)
+                yield b"".join(ready)
+            elif self.whole:
+                return
+            else:
+                await self._more()
+
+    async def over(self) -> None:
+        """Return when it is whole or lost."""
+        while not (self.whole or self.lost):
+            await self._more()
+
+    async def _more(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _publish(self) -> None:
+        """Send what is new, in pieces a server takes."""
+        self._stop_timer()
+        while self._sent < len(self._chunks):
+            begun, size = self._sent, 0
+            while self._sent < len(self._chunks):
+                size += len(self._chunks[self._sent])
+                if size > MAX_PIECE_BYTES and self._sent > begun:
+                    break
+                self._sent += 1
+            last = self.whole and self._sent == len(self._chunks)
+            chunk = b"".join(self._chunks[begun : self._sent])
+            self._events.publish(self.trace_id, Piece(self._firsts[begun], chunk, last))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class LiveResponses:
+    """Those this gateway produces and keeps, by id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, LiveResponse] = {}
+
+    def __contains__(self, response_id: str) -> bool:
+        return response_id in self._by_id
+
+    def add(self, live: LiveResponse) -> None:
+        """From here on it can be read, and its lease is renewed."""
+        self._by_id[live.id] = live
+
+    def remove(self, live: LiveResponse) -> None:
+        """Its row says all there is, or nobody may know of it; its producer is let go of, which
+        holds it: a response in a circle lives until the collector finds it."""
+        self._by_id.pop(live.id, None)
+        live.stop, live.forget = _ignored, _nothing
+
+    def get(self, response_id: str) -> LiveResponse | None:
+        """None where it is not of this gateway, or is over."""
+        return self._by_id.get(response_id)
+
+    def all(self) -> list[LiveResponse]:
+        """Every one."""
+        return list(self._by_id.values())
+
+    @property
+    def background(self) -> int:
+        """How many are background ones."""
+        return sum(live.background for live in self._by_id.values())
+
+
+def owner(caller: Caller) -> str:
+    """Whose responses the caller's are: the name of the key, "" where nobody needs one."""
+    return caller.key.name if caller.key else ""
+
+
+def _ignored(error: ApplianceError) -> None:
+    """Until its producer says what to do."""
+
+
+def _nothing() -> None:
+    """The same."""

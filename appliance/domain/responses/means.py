@@ -1,0 +1,24 @@
+"""What all productions of a gateway share."""
+
+from dataclasses import dataclass
+
+from appliance.domain.chat.service import ChatService
+from appliance.domain.responses.live import LiveResponses
+from appliance.domain.responses.ports import ResponseEvents
+from appliance.domain.responses.rows import Rows
+from appliance.domain.responses.tasks import Report, Tasks
+from appliance.domain.responses.wiring import ResponseLimits, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Handed to every Production; `report` writes into the log."""
+
+    chat: ChatService
+    rows: Rows
+    lives: LiveResponses
+    events: ResponseEvents
+    tasks: Tasks
+    wire: Wire
+    limits: ResponseLimits
+    report: Report

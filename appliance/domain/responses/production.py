@@ -1,0 +1,312 @@
+"""One response being made: what becomes of a POST of /v1/responses, and of a turn of its WebSocket.
+
+The chat service answers, a scribe writes frames of it, and those that are to be kept are also held
+in memory, handed to other gateways and become a row.  The row is whole before the last frame
+leaves, or that frame says that nothing is stored.
+
+    once         `once()`
+    streamed     `open()`, `frames()`
+    background   `open()`, then `once()` (the queued resource) or `frames()`
+
+`close()` in any case: it ends what its client does not wait for any more, a background one aside.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from appliance.domain.chat.bounded import BoundedStream
+from appliance.domain.chat.turn import Turn
+from appliance.domain.conversation.stream import Delta
+from appliance.domain.errors import ApplianceError, BackendBusy, PartUnavailable, RequestTooLarge
+from appliance.domain.responses.follow import from_memory
+from appliance.domain.responses.live import LiveResponse, owner
+from appliance.domain.responses.means import Means
+from appliance.domain.responses.ports import Scribe
+from appliance.domain.responses.record import Item, NewResponse, ResponseRequest
+from appliance.domain.responses.writing import Cancelled, Writing
+
+DEGRADED = "degraded:postgres"
+BUSY_RETRY_S = 5.0
+
+
+class Production:
+    """`id` is the response's; `turn` what the chat service knows of it; `stored` whether there is,
+    or will be, a row of it, `unstored` why there is none although its client wanted one:
+    "degraded:postgres", "refused:privacy" or "off".
+
+    `earlier` are the items it continues; `items()` those it adds.  `conversation_id` is what who
+    continues it hands to `begin`.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        asked: ResponseRequest,
+        turn: Turn,
+        scribe: Scribe,
+        *,
+        response_id: str,
+        earlier: Sequence[Item],
+    ) -> None:
+        self.id = response_id
+        self.turn = turn
+        self.earlier = earlier
+        self.conversation_id = (
+            turn.request.extensions.conversation or turn.caller.identity.correlation_id
+        )
+        self.stored = asked.store and not means.limits.unstored
+        self.unstored = means.limits.unstored if asked.store else ""
+        self._means = means
+        self._asked = asked
+        self._writing = Writing(scribe, turn, store=self.stored)
+        self._stream: BoundedStream | None = None  # from `open` on
+        self._input = means.wire.encoded(asked.items) if self.stored else b""
+        self._live: LiveResponse | None = None  # while it is kept
+        self._creating: asyncio.Task[None] | None = None
+        self._queued = b""  # the resource a background one is answered with
+        self._ended = False
+        self._running: LiveResponse | None = None  # a background one, from `open` on
+        self._told: ApplianceError | None = None  # how it shall end
+
+    async def open(self) -> None:
+        """Return once there is content, or `hold_s` has passed, and it is known whether it will be
+        stored; a background one: once its row is there.  Raises the error tree."""
+        self._stream = stream = BoundedStream(
+            self._means.chat, self.turn, write=self._write, end=self._finish, failed=self._finish
+        )
+        if self._asked.background:
+            await self._open_background(stream)
+            return
+        if self.stored:
+            self._live = self._new_live()
+            self._means.lives.add(self._live)
+            self._creating = self._means.tasks.spawn(self._create(self._live))
+        try:
+            await stream.open(self._means.limits.hold_s)
+            if self._creating is not None:
+                await asyncio.shield(self._creating)
+        except Exception:  # its client gets an error and no response
+            self._ended = True
+            self._forget()
+            raise
+
+    def frames(self) -> AsyncGenerator[bytes, None]:
+        """The stream, after `open`: whole frames, one or several at a time, each with `event:` and
+        `data:` and ended by a blank line.  A failure is among them, never raised."""
+        if self._running is not None:
+            return from_memory(self._running, 0, self._means.wire)
+        assert self._stream is not None, "open() comes first"
+        return self._stream.frames()
+
+    async def once(self) -> bytes:
+        """The resource: whole, and stored before it is returned; of a background one, after
+        `open`, as it waits to be produced.  Raises the error tree."""
+        if self._asked.background:
+            return self._queued
+        answer = await self._means.chat.once(self.turn)
+        self._ended = True
+        writing = self._writing
+        written = [writing.opening()]
+        written += [writing.step(delta) for delta in self._means.wire.deltas_of(answer)]
+        written += [writing.closing(), writing.terminal(None)]
+        if self.stored:
+            await self._keep(b"".join(written))
+        return writing.resource()
+
+    async def _keep(self, events: bytes) -> None:
+        if len(events) + len(self._input) > self._means.limits.max_bytes:
+            self._unkept("")
+        elif await self._means.rows.keep(self._new(), events):
+            self._unkept(DEGRADED)
+
+    def interrupt(self, error: ApplianceError) -> None:
+        """End the stream now, with `error` in its last frame; a background one goes on."""
+        if self._stream is not None and not self._asked.background:
+            self._stream.interrupt(error)
+
+    async def close(self) -> None:
+        """Its client does not read on.  What is still produced is aborted upstream at once, and
+        becomes a cancelled row; a background one goes on.  Without effect once all is over."""
+        if self._stream is None or self._asked.background:
+            return
+        await self._stream.close()
+        if self._live is not None and not self._ended:
+            self._settling(self._live, Cancelled("its client left"))
+
+    def items(self) -> list[Item]:
+        """What it adds to a conversation: its input and, once it is whole, its output."""
+        said = self._means.wire.output_items(self._writing.resource())
+        return [*self._asked.items, *said]
+
+    async def _open_background(self, stream: BoundedStream) -> None:
+        means = self._means
+        if means.lives.background >= means.limits.max_background:
+            raise BackendBusy(
+                f"{means.limits.max_background} background responses are in progress here",
+                backend="",
+                retry_after_s=BUSY_RETRY_S,
+            )
+        self._live = live = self._new_live()
+        begun = self._writing.scribe.queued()
+        self._queued = self._writing.resource()
+        begun += self._writing.opening(named=False)
+        if not live.add(begun, self._writing.count):
+            raise self._too_large()
+        means.lives.add(live)
+        try:
+            await self._create(live)
+        except BaseException:  # its client left: nobody knows of it
+            self._forget()
+            raise
+        if not self.stored:
+            raise PartUnavailable(
+                "a background response must be stored, and PostgreSQL does not take it",
+                part="postgres",
+            )
+        self.turn.committed, self._running = True, live
+        means.tasks.spawn(self._produce(stream))
+
+    async def _produce(self, stream: BoundedStream) -> None:
+        """A background one, from its first token to its row."""
+        try:
+            if self._told is not None:  # before this began; after its first step it counts
+                asyncio.get_running_loop().call_soon(self._stop, self._told)
+            async for _ in stream.frames():
+                pass  # `_write` has handed them to whoever reads
+        finally:
+            await stream.close()
+
+    async def _create(self, live: LiveResponse) -> None:
+        if why := await self._means.rows.create(self._new()):
+            self._unkept(DEGRADED)
+            self._forget()
+        elif live.lost:  # it was forgotten meanwhile
+            self._means.rows.discard(self.id)
+        live.leased = not why
+
+    def _new_live(self) -> LiveResponse:
+        means, limits = self._means, self._means.limits
+        live = LiveResponse(
+            self.id,
+            self.turn.caller,
+            background=self._asked.background,
+            events=means.events,
+            publish_every_s=limits.publish_every_s,
+            room_bytes=limits.max_bytes - len(self._input),
+        )
+        live.items, live.resource = self._asked.items, self._writing.resource
+        live.stop, live.forget = self._stop, self._drop
+        return live
+
+    def _new(self) -> NewResponse:
+        """Its row as it stands now."""
+        asked, turn, ids = self._asked, self.turn, self.turn.caller.identity
+        return NewResponse(
+            id=self.id,
+            trace_id=ids.trace_id,
+            correlation_id=ids.correlation_id,
+            conversation_id=self.conversation_id,
+            key_name=owner(turn.caller),
+            created_at=turn.wall,
+            status=self._writing.status,
+            model=asked.model,
+            resource=self._writing.resource(),
+            input_items=self._input,
+            background=asked.background,
+            previous_response_id=asked.previous_response_id,
+        )
+
+    def _write(self, delta: Delta) -> bytes:
+        frames = self._writing.step(delta)
+        live = self._live
+        if live is not None and frames and not live.add(frames, self._writing.count):
+            self._overflow()
+        return frames
+
+    def _overflow(self) -> None:
+        if self._asked.background:
+            raise self._too_large()
+        self._drop()
+
+    def _too_large(self) -> RequestTooLarge:
+        most = self._means.limits.max_bytes
+        return RequestTooLarge(f"The response is larger than [responses] max_bytes ({most}).")
+
+    async def _finish(self, error: Exception | None = None) -> bytes:
+        """The last frames, once the row is whole or is known not to become so."""
+        if error is not None and not isinstance(error, Cancelled):
+            self._means.report("stream_failed", error, self.turn.caller.identity)
+        if self._live is None:
+            self._ended = True
+            return self._writing.closing() + self._writing.terminal(error)
+        # A task of the service's: what was said whole is stored whole, should the client leave now.
+        return await asyncio.shield(self._settling(self._live, error))
+
+    def _settling(self, live: LiveResponse, error: Exception | None) -> "asyncio.Task[bytes]":
+        self._ended = True
+        return self._means.tasks.spawn(self._settle(live, error))
+
+    async def _settle(self, live: LiveResponse, error: Exception | None) -> bytes:
+        try:
+            return await self._last_frames(live, error)
+        except Exception:
+            live.lose()
+            raise
+        finally:
+            self._means.lives.remove(live)
+
+    async def _last_frames(self, live: LiveResponse, error: Exception | None) -> bytes:
+        writing = self._writing
+        closing = writing.closing()
+        last = closing + writing.terminal(error)
+        if self._creating is not None:
+            await self._creating
+        if not live.lost:
+            events = live.events + last
+            kept = await self._means.rows.finish(
+                self.id,
+                writing.status,
+                writing.resource(),
+                events,
+                patient=self._asked.background,
+            )
+            if not kept:
+                self._unkept("")
+        if not self.stored:
+            last = closing + writing.terminal(error)
+        live.end(last, writing.count)
+        return last
+
+    def _stop(self, error: ApplianceError) -> None:
+        """End a background one; of another, have no row any more.  What ends already, ends."""
+        if self._ended:
+            return
+        if self._asked.background:
+            self._told = error
+            assert self._stream is not None
+            self._stream.interrupt(error, recorded=not isinstance(error, Cancelled))
+        else:  # its row is whole or gone without us
+            self._unkept("")
+            self._forget(discard=False)
+
+    def _drop(self) -> None:
+        """Keep nothing of it, and go on only where a client reads it."""
+        self._unkept("")
+        self._forget()
+        if self._asked.background:
+            self._stop(Cancelled("it was deleted"))
+
+    def _unkept(self, why: str) -> None:
+        """There will be no row: the resource says so from here on."""
+        self.stored = False
+        self.unstored = self.unstored or why
+        self._writing.unstored()
+
+    def _forget(self, *, discard: bool = True) -> None:
+        """Nothing of it is kept any more; who reads it elsewhere ends."""
+        live, self._live = self._live, None
+        if live is not None:
+            self._means.lives.remove(live)
+            if discard:
+                self._means.rows.discard(live.id)
+            live.lose()

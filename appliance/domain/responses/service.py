@@ -1,0 +1,299 @@
+"""POST /v1/responses and what can be done with a response afterwards.  Called by
+`transport/responses.py` and its WebSocket; read this first, then `production.py`.
+
+Stored responses are rows of PostgreSQL, so that every gateway serves what any other produced; one
+in progress is in the memory of the gateway that produces it and in the stream EVT.  A caller sees
+the responses of its own key alone: another's is as unknown as none.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from appliance.domain.chat.service import ChatService
+from appliance.domain.chat.turn import Caller
+from appliance.domain.conversation.request import ChatRequest
+from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
+from appliance.domain.responses import frames
+from appliance.domain.responses.compaction import with_summaries
+from appliance.domain.responses.continuation import Continued, continued, unknown_previous
+from appliance.domain.responses.follow import Follower, from_memory
+from appliance.domain.responses.live import LiveResponse, LiveResponses, owner
+from appliance.domain.responses.means import Means
+from appliance.domain.responses.orphans import Orphans
+from appliance.domain.responses.ports import ResponseEvents, ResponseStore
+from appliance.domain.responses.production import DEGRADED, Production
+from appliance.domain.responses.record import LIVE, Item, ResponseRequest, StoredResponse
+from appliance.domain.responses.rows import Rows
+from appliance.domain.responses.tasks import Report, Tasks
+from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.responses.writing import Cancelled
+from appliance.domain.sealing import Seal
+
+ROUNDS_A_LEASE = 3
+ORPHANS_A_ROUND = 20
+LAST_WORDS_S = 0.5
+
+
+class ResponseService:
+    """One for the process.  `maintain` runs beside it; `close` before its parts are closed."""
+
+    def __init__(
+        self,
+        chat: ChatService,
+        store: ResponseStore,
+        events: ResponseEvents,
+        wire: Wire,
+        limits: ResponseLimits,
+        *,
+        seal: Seal,
+        monotonic: Callable[[], float],
+        report: Report,
+    ) -> None:
+        """`seal` opens the compaction items of requests; `monotonic` gives seconds."""
+        self._store = store
+        self._events = events
+        self._wire = wire
+        self._limits = limits
+        self._seal = seal
+        self._report = report
+        self._stopping = False
+        self._tasks = Tasks(report)
+        rows = Rows(
+            store, self._tasks, store_s=limits.store_s, lease_s=limits.lease_s, report=report
+        )
+        self._orphans = Orphans(store, events, wire)
+        self._follower = Follower(store, events, self._orphans, wire, limits, monotonic)
+        lives = LiveResponses()
+        self._means = Means(chat, rows, lives, events, self._tasks, wire, limits, report)
+        events.on_cancel(self._cancel_asked)
+
+    async def begin(
+        self,
+        asked: ResponseRequest,
+        caller: Caller,
+        *,
+        earlier: Sequence[Item] | None = None,
+        conversation_id: str = "",
+    ) -> Production:
+        """A new response; nothing is asked of a backend before its `open` or `once`.
+
+        `earlier`, with the `conversation_id` it belongs to, is what it continues where that is
+        known (of a connection's memory): items of the responses before it, oldest first.  Otherwise
+        `previous_response_id` is looked up.  Raises the error tree; see `continued`.
+        """
+        if asked.background:
+            self._require_storing(asked)
+        known = Continued(earlier or (), conversation_id)
+        if earlier is None and asked.previous_response_id:
+            known = await self.continued(asked.previous_response_id, caller)
+        request = with_summaries(asked.continued(known.items), self._seal)
+        request = _of_conversation(request, known.conversation_id)
+        if caller.key is not None and request.extensions.workspace:
+            caller.key.require_workspace(request.extensions.workspace)
+        if asked.background and not request.stream:
+            request = replace(request, stream=True)  # what is said can be read before it is whole
+        turn = self._means.chat.turn(request, caller)
+        response_id = f"resp_{caller.identity.trace_id}"
+        scribe = self._wire.scribe(asked, request, response_id, int(turn.wall))
+        return Production(
+            self._means, asked, turn, scribe, response_id=response_id, earlier=known.items
+        )
+
+    async def continued(self, response_id: str, caller: Caller) -> Continued:
+        """What a request with this `previous_response_id` continues.  Raises as `continued` of
+        continuation.py."""
+        try:
+            return await continued(
+                self._store, self._wire, response_id, owner(caller), most=self._limits.max_chain
+            )
+        except PartUnavailable:
+            if self._limits.unstored:  # it will not be there later, either
+                raise unknown_previous(response_id) from None
+            raise
+
+    async def get(self, response_id: str, caller: Caller) -> bytes:
+        """The resource as it is now.  Raises NotFound, and PartUnavailable(part="postgres")."""
+        live = self._live(response_id, caller)
+        if live is not None:
+            return live.resource()
+        return (await self._row(response_id, caller)).resource
+
+    async def input_items(self, response_id: str, caller: Caller) -> list[Item]:
+        """What its request said, in order.  Raises as `get`."""
+        live = self._live(response_id, caller)
+        if live is not None:
+            return list(live.items)
+        items: list[Item] = self._wire.decoded((await self._row(response_id, caller)).input_items)
+        return items
+
+    async def delete(self, response_id: str, caller: Caller) -> None:
+        """Nothing is kept of it from here on.  A background one in progress is cancelled, any
+        other is produced to its end, which says that it is not stored.  Raises as `get`."""
+        live = self._live(response_id, caller)
+        if live is None:
+            row = await self._row(response_id, caller)
+            await self._store.delete(response_id)
+            if row.status in LIVE:
+                self._events.cancel(row.trace_id)
+            return
+        live.forget()
+        await self._store.delete(response_id)
+
+    async def cancel(self, response_id: str, caller: Caller) -> bytes:
+        """The resource, cancelled, or whole where it was faster; of a background one only.
+
+        Waits for that as long as a lease; what is still in progress then is returned so.  Raises
+        InvalidRequest for one that is none, otherwise as `get`.
+        """
+        live = self._live(response_id, caller)
+        if live is not None:
+            _require_background(live.background)
+            live.stop(Cancelled("it was asked to be cancelled"))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.lease_s):
+                    await live.over()
+            return live.resource()
+        row = await self._row(response_id, caller)
+        _require_background(row.background)
+        if row.status in LIVE and await self._store.ask_cancel(response_id):
+            self._events.cancel(row.trace_id)
+            with suppress(PartUnavailable):
+                await self._follower.whole(response_id, self._limits.lease_s)
+            row = await self._row(response_id, caller)
+        return row.resource
+
+    async def replay(
+        self, response_id: str, caller: Caller, *, starting_after: int = -1
+    ) -> AsyncGenerator[bytes, None]:
+        """Its frames after the one with the number `starting_after`, also while it is produced,
+        here or elsewhere; none where there are no more.  Raises as `get`, before the first."""
+        live = self._live(response_id, caller)
+        if live is not None:
+            return from_memory(live, starting_after + 1, self._wire)
+        row = await self._row(response_id, caller)
+        if row.status not in LIVE:
+            whole = await self._store.get(response_id)
+            if whole is None:
+                raise _unknown(response_id)
+            return _of_row(frames.after(whole.events, starting_after + 1))
+        return self._follower.read(row, starting_after + 1)
+
+    async def maintain(self) -> None:
+        """Renew leases, do what was asked through PostgreSQL, look after orphans: for ever."""
+        async with asyncio.TaskGroup() as group:
+            # Not one after the other: orphans take their time, and a lease does not wait.
+            group.create_task(self._again(self.renew))
+            group.create_task(self._again(self.look_after_orphans))
+
+    async def renew(self) -> None:
+        """Renew the leases of all that is produced here, and delete what must not be there.
+        Raises PartUnavailable."""
+        lives = self._means.lives
+        leased = [live.id for live in lives.all() if live.leased]
+        if leased:
+            for response_id in await self._store.renew(leased, lease_s=self._limits.lease_s):
+                if (live := lives.get(response_id)) is not None:
+                    live.stop(Cancelled("it was asked to be cancelled, or deleted"))
+        await self._means.rows.delete_unwanted()
+
+    async def look_after_orphans(self) -> None:
+        """Those of other gateways that are there now.  Raises PartUnavailable."""
+        found = await self._store.orphans(most=ORPHANS_A_ROUND)
+        lives = self._means.lives
+        await asyncio.gather(*(self._orphans.settled(row) for row in found if row.id not in lives))
+
+    async def drain(self, within_s: float) -> None:
+        """Begin no background response any more; let those that are produced finish for
+        `within_s`, then end those that are left, as failed in their rows."""
+        self._stopping = True
+        running = [live for live in self._means.lives.all() if live.background]
+        await _over(running, within_s)
+        for live in running:
+            live.stop(PartUnavailable("The gateway is stopping.", part="gateway"))
+        await _over(running, self._limits.store_s + LAST_WORDS_S)
+
+    async def close(self) -> None:
+        """Wait, bounded, for the rows that are still being written."""
+        self._stopping = True
+        await self._tasks.end(self._limits.store_s + LAST_WORDS_S)
+
+    async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self._limits.lease_s / ROUNDS_A_LEASE)
+            try:
+                await work()
+            except PartUnavailable:
+                pass  # `/ready` says so
+            except Exception as exc:  # noqa: BLE001 - the next round may do better
+                self._report("responses_round_failed", exc)
+
+    def _live(self, response_id: str, caller: Caller) -> LiveResponse | None:
+        """None where this gateway does not produce it, or for another key."""
+        live = self._means.lives.get(response_id)
+        return live if live is not None and live.key_name == owner(caller) else None
+
+    async def _row(self, response_id: str, caller: Caller) -> StoredResponse:
+        found = await self._store.chain(response_id, most=1)
+        if not found or found[-1].key_name != owner(caller):
+            raise _unknown(response_id)
+        row = await self._orphans.settled(found[-1])
+        if row is None:
+            raise _unknown(response_id)
+        return row
+
+    def _require_storing(self, asked: ResponseRequest) -> None:
+        if not asked.store:
+            raise InvalidRequest("`background` needs `store`: true.", param="background")
+        if self._limits.unstored == DEGRADED:
+            raise PartUnavailable(
+                "A background response must be stored, and no PostgreSQL is configured.",
+                part="postgres",
+            )
+        if self._limits.unstored:
+            raise InvalidRequest(
+                f"This gateway stores no responses ({self._limits.unstored}), and a background "
+                "response must be stored.",
+                param="background",
+            )
+        if self._stopping:
+            raise PartUnavailable("The gateway is stopping.", part="gateway")
+
+    def _cancel_asked(self, trace_id: str) -> None:
+        """Some gateway was asked to cancel one that may be ours."""
+        live = self._means.lives.get(f"resp_{trace_id}")
+        if live is not None and live.background:
+            live.stop(Cancelled("it was asked to be cancelled"))
+
+
+def _of_conversation(request: ChatRequest, conversation_id: str) -> ChatRequest:
+    """In the conversation it continues, unless its client named one."""
+    if not conversation_id or request.extensions.conversation:
+        return request
+    extensions = replace(request.extensions, conversation=conversation_id)
+    return replace(request, extensions=extensions)
+
+
+def _require_background(background: bool) -> None:
+    if not background:
+        raise InvalidRequest(
+            "Only a response created with `background`: true can be cancelled; another ends when "
+            "its client hangs up.",
+            code="response_not_background",
+        )
+
+
+def _unknown(response_id: str) -> NotFound:
+    return NotFound(f"Response with id {response_id!r} not found.", code="response_not_found")
+
+
+async def _of_row(rest: bytes) -> AsyncGenerator[bytes, None]:
+    if rest:
+        yield rest
+
+
+async def _over(lives: Sequence[LiveResponse], within_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*(live.over() for live in lives))
