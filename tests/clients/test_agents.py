@@ -6,36 +6,28 @@ answered must come back to it, and every exchange must be in the gateway's recor
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.fakes.actions import Received
-from tests.fakes.agents import (
-    MODEL,
-    SMALL_MODEL,
-    Finished,
-    Workspace,
-    run_claude_code,
-    run_opencode,
+from tests.clients.work import (
+    BEFORE,
+    DONE,
+    PROMPT,
+    asked,
+    assert_recorded,
+    assert_settled,
+    recorded,
+    results,
+    script,
 )
+from tests.fakes.agents import MODEL, SMALL_MODEL, Workspace, run_claude_code, run_opencode
 from tests.fakes.answers import chat
 from tests.fakes.anthropic_answers import SIGNATURE, messages, models
 from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.node import INSTALL_WITHIN_S, Node
 from tests.fakes.scripted_backend import ScriptedBackend
-from tests.fakes.spool_reader import spooled, wait_spooled
 
-PROMPT = "Replace world by gateway in greeting.txt."
 pytestmark = pytest.mark.timeout(INSTALL_WITHIN_S + 60)  # the first test may have to install
-BEFORE, AFTER = "Hello, world.\n", "Hello, gateway.\n"
-DONE = "I replaced it."
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -53,66 +45,6 @@ def anthropic_gateway(
     config = backend_config(anthropic.base_url).replace("openai-compatible", "anthropic")
     with GatewayProcess(tmp_path_factory.mktemp("anthropic"), config) as running:
         yield running
-
-
-def script(backend: ScriptedBackend, *calls: tuple[str, str, dict[str, Any]]) -> None:
-    """One answer for each call, with a word and a thought before it, and then DONE."""
-    answers = [
-        chat(
-            f"Now {name}.",
-            reasoning=["I shall ", f"{name}."],
-            tool_calls=[(call_id, name, json.dumps(arguments))],
-        )
-        for call_id, name, arguments in calls
-    ]
-    backend.script(MODEL, *answers, chat(DONE))
-    backend.script(SMALL_MODEL, chat("A title"))
-
-
-def asked(backend: ScriptedBackend) -> list[Received]:
-    """The requests for the model that works, in order; titles go to the small one."""
-    return [request for request in backend.requests if request.model == MODEL]
-
-
-def results(request: Received) -> dict[str, str]:
-    """Tool call id to what the tool answered; each follows the assistant's call of that id."""
-    called: set[str] = set()
-    found: dict[str, str] = {}
-    for message in request.json["messages"]:
-        called |= {call["id"] for call in message.get("tool_calls") or ()}
-        if message["role"] == "tool":
-            assert message["tool_call_id"] in called
-            found[message["tool_call_id"]] = text_of(message["content"])
-    return found
-
-
-def text_of(content: str | list[dict[str, Any]]) -> str:
-    return content if isinstance(content, str) else "".join(part["text"] for part in content)
-
-
-def recorded(gateway: GatewayProcess, workspace: Workspace) -> list[dict[str, Any]]:
-    """What the gateway kept of the work in this workspace, in order, the closing answer last."""
-
-    def of_this(record: dict[str, Any]) -> bool:
-        return str(workspace.project) in json.dumps(record["messages"])
-
-    wait_spooled(gateway.spool, lambda r: of_this(r) and r["answer"] == DONE)
-    records = [record for record in spooled(gateway.spool) if of_this(record)]
-    return sorted(records, key=lambda record: float(record["occurred_at"]))
-
-
-def assert_recorded(records: list[dict[str, Any]], surface: str, tools: list[str]) -> None:
-    assert {record["surface"] for record in records} == {surface}
-    assert {record["status"] for record in records} == {"finished"}
-    called = [[call["function"]["name"] for call in record["tool_calls"]] for record in records]
-    assert called == [*([name] for name in tools), []]
-    assert len({record["trace_id"] for record in records}) == len(records)
-
-
-def assert_settled(done: Finished, file: Path) -> None:
-    assert done.exit_code == 0, done.output
-    assert DONE in done.output
-    assert file.read_text() == AFTER, done.output
 
 
 def test_claude_code_edits_a_file(

@@ -5,37 +5,16 @@ Each script runs once and prints what its SDK understood; the tests read that.
 
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.clients.printed import Printed, run
 from tests.clients.scenarios import CLOCK, SCENARIOS, TEXT, THOUGHTS, WEATHER
-from tests.fakes.answers import chat
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.node import INSTALL_WITHIN_S, Node
 from tests.fakes.scripted_backend import ScriptedBackend
 
 pytestmark = pytest.mark.timeout(INSTALL_WITHIN_S + 60)  # the first test may have to install
-HERE = Path(__file__).parent
-CALL = ("call_weather", "get_weather", json.dumps(WEATHER))
-
-
-class Printed(dict[str, Any]):
-    """What a script printed, by case, and the backend's requests of that run by model."""
-
-    requests: dict[str, list[Any]]
-
-
-def run(node: Node, backend: ScriptedBackend, script: str, base_url: str) -> Printed:
-    backend.requests.clear()
-    backend.script("agent", chat("", tool_calls=[CALL]), chat("It is cold."))
-    backend.script("after-tools", chat("It is cold."))
-    printed = Printed(node.run(HERE / script, base_url))
-    printed.requests = {}
-    for request in backend.requests:
-        printed.requests.setdefault(request.model, []).append(request)
-    return printed
 
 
 @pytest.fixture(scope="module")

@@ -4,74 +4,23 @@ A client asks in its own wire and reads the answer, once or streamed, back into 
 written from the wire's description, not from our encoders, and refuses what that does not allow.
 """
 
-import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
+from tests.cross.asking import PIXEL, SSE, TOOL, Ask, Client, Seen
+from tests.cross.ollama import OllamaChat, OllamaGenerate
+from tests.cross.responses import ResponsesClient
 from tests.fakes.messages_stream import accumulate, events
-
-PIXEL = base64.b64encode(
-    bytes.fromhex(
-        "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154"
-        "789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
-    )
-).decode()
-TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What to ask.  `earlier` are turns (role, text); `call` and `result` an exchange with the
-    tool `weather` that has happened: (id, arguments) and its text."""
-
-    text: str = "Hello?"
-    stream: bool = False
-    tools: bool = False
-    image: bool = False
-    call: tuple[str, str] | None = None
-    result: str = ""
-    thought: Any = None  # the reasoning of the turn with the call, as the client was given it
-
-
-@dataclass
-class Seen:
-    """What an answer said; `finish` in OpenAI's words."""
-
-    text: str = ""
-    reasoning: str = ""
-    calls: list[tuple[str, str, Any]] = field(default_factory=list)  # id, name, arguments
-    finish: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    error: dict[str, Any] | None = None  # in the surface's own shape, in band or whole
-    thought: Any = None  # what its client hands back beside a call
-
-
-class Client(Protocol):
-    """One surface."""
-
-    surface: str
-    path: str
-
-    def body(self, model: str, ask: Ask) -> dict[str, Any]: ...
-    def once(self, body: bytes) -> Seen: ...
-    def stream(self, body: bytes) -> Seen: ...
-    def error_kind(self, status: int) -> str: ...
-    def error(self, body: bytes) -> tuple[str, str]:
-        """(kind, message); AssertionError for another shape."""
-
-    def events(self, body: bytes) -> Sequence[bytes]:
-        """The frames of a stream, for a count."""
 
 
 class ChatClient:
     """OpenAI chat completions."""
 
     surface, path = "openai_chat", "/v1/chat/completions"
+    stream_type, converses, signs = SSE, True, True
 
     def body(self, model: str, ask: Ask) -> dict[str, Any]:
         content: Any = ask.text
@@ -83,7 +32,7 @@ class ChatClient:
             {"role": "user", "content": content},
         ]
         if ask.call:
-            messages += self._exchanged(ask)
+            messages += [*self._exchanged(ask), *ask.said_later]
         body: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": 300}
         if ask.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -168,6 +117,7 @@ class MessagesClient:
     """Anthropic Messages."""
 
     surface, path = "anthropic_messages", "/v1/messages"
+    stream_type, converses, signs = SSE, True, True
 
     def body(self, model: str, ask: Ask) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": ask.text}]
@@ -176,7 +126,7 @@ class MessagesClient:
             content.append({"type": "image", "source": source})
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if ask.call:
-            messages += self._exchanged(ask)
+            messages += [*self._exchanged(ask), *ask.said_later]
         body: dict[str, Any] = {"model": model, "max_tokens": 300, "system": "Be terse."}
         body |= {"messages": messages, "stream": ask.stream}
         if ask.tools:
@@ -217,7 +167,13 @@ class MessagesClient:
         return [frame for frame in body.split(b"\n\n") if frame.startswith(b"event: ")]
 
 
-CLIENTS: tuple[Client, ...] = (ChatClient(), MessagesClient())
+CLIENTS: tuple[Client, ...] = (
+    ChatClient(),
+    MessagesClient(),
+    ResponsesClient(),
+    OllamaChat(),
+    OllamaGenerate(),
+)
 
 
 def send(http: httpx.Client, client: Client, model: str, ask: Ask) -> httpx.Response:
@@ -228,7 +184,7 @@ def send(http: httpx.Client, client: Client, model: str, ask: Ask) -> httpx.Resp
 def seen(client: Client, ask: Ask, response: httpx.Response) -> Seen:
     """A good answer, read."""
     assert response.status_code == 200, response.text
-    kind = "text/event-stream" if ask.stream else "application/json"
+    kind = client.stream_type if ask.stream else "application/json"
     assert response.headers["content-type"].startswith(kind)
     read = client.stream if ask.stream else client.once
     return read(response.content)

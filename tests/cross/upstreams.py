@@ -212,7 +212,7 @@ class Ollama:
         got = Got(body["model"], body["stream"], body["options"].get("num_predict"))
         got.tools = [tool["function"]["name"] for tool in body.get("tools", ())]
         names: list[str] = []
-        for message in body["messages"]:
+        for message in body.get("messages") or self._prompted(body):
             got.images += [("", image) for image in message.get("images", ())]
             if message["role"] == "tool":
                 got.results.append(message["content"])
@@ -224,6 +224,11 @@ class Ollama:
             got.called += [(function["name"], function["arguments"]) for function in called]
             got.reasoning += message.get("thinking", "")
         return got
+
+    def _prompted(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What /api/generate was asked, as messages."""
+        asked = {"role": "user", "content": body["prompt"], "images": body.get("images") or []}
+        return [{"role": "system", "content": body["system"]}, asked]
 
 
 UPSTREAMS: tuple[Upstream, ...] = (OpenAILike(), Anthropic(), Ollama())
