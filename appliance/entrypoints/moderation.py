@@ -1,41 +1,23 @@
 """Who moderates: the remote server where one is configured, and the lexicon by its name; else the
 lexicon."""
 
-import socket
-from collections.abc import Callable
-
 from appliance.config.schema import ModerationConfig
 from appliance.domain.chat.ports import MediaFetcher
-from appliance.domain.chat.service import Clock
 from appliance.domain.errors import ConfigError
-from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.events.recorder import Recorder
 from appliance.domain.moderation.lexicon.moderator import Lexicon
 from appliance.domain.moderation.ports import Moderator
 from appliance.domain.moderation.service import ModerationService
 from appliance.infra.http.client import HttpClient
 from appliance.infra.http.errors import Unsendable
 from appliance.infra.moderation.remote import RemoteModerator
-from appliance.presentation.errors import status_of
 
 
 def make_moderation(
-    config: ModerationConfig,
-    http: HttpClient,
-    fetcher: MediaFetcher,
-    sinks: tuple[ExchangeSink, ...],
-    *,
-    clock: Clock,
-    unkept: Callable[[], str] | None,
+    config: ModerationConfig, http: HttpClient, fetcher: MediaFetcher, recorder: Recorder
 ) -> ModerationService:
     """The service of `POST /v1/moderations`.  Raises ConfigError for a URL that is none."""
-    return ModerationService(
-        (*_remote(config, http, fetcher), Lexicon()),
-        sinks,
-        clock=clock,
-        host=socket.gethostname(),
-        status_of=status_of,
-        unkept=unkept,
-    )
+    return ModerationService((*_remote(config, http, fetcher), Lexicon()), recorder)
 
 
 def _remote(

@@ -9,6 +9,7 @@ from appliance.domain.chat.knowledge import Augmenter
 from appliance.domain.chat.ports import Media
 from appliance.domain.chat.service import ChatLimits, ChatService, Clock
 from appliance.domain.chat.slots import SlotLimits, Slots
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.events.ports import ExchangeSink
 from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.candidate import ModelRow
@@ -40,7 +41,7 @@ def chat_service(
         backends,
         {"local": Slots("local", SlotLimits(4, 4, 1.0))},
         Augmenter(retriever, workspace="default"),
-        (sink,),
+        Ledger((sink,)),
         retry=RetryPolicy(1, 0.001),
         limits=ChatLimits(5.0, 10.0),
         clock=clock,

@@ -30,7 +30,7 @@ from appliance.domain.errors import (
     PartUnavailable,
 )
 from appliance.domain.events.exchange import Status
-from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.routing.candidate import Plan
 from appliance.domain.routing.health import Health
 from appliance.domain.routing.router import Router
@@ -66,7 +66,7 @@ class ChatService:
         backends: Mapping[str, ChatBackend],
         slots: Mapping[str, Slots],
         augmenter: Augmenter,
-        sinks: tuple[ExchangeSink, ...],
+        ledger: Ledger,
         *,
         retry: RetryPolicy,
         limits: ChatLimits,
@@ -76,15 +76,12 @@ class ChatService:
         health: Health,
         fetcher: MediaFetcher,
         seal: Seal,
-        unkept: Callable[[], str] | None = None,
     ) -> None:
-        """`unkept` says why nothing can be kept now, "" when it can; given only where an exchange
-        that cannot be kept must not be answered."""
         self._router = router
         self._backends = backends
         self._slots = slots
         self._augmenter = augmenter
-        self._sinks = sinks
+        self._ledger = ledger
         self._retry = retry
         self._clock = clock
         self._host = host
@@ -92,7 +89,6 @@ class ChatService:
         self._fetcher = fetcher
         self._seal = seal
         self._health = health
-        self._unkept = unkept
         self.limits = limits
 
     def turn(self, request: ChatRequest, caller: Caller) -> Turn:
@@ -208,8 +204,7 @@ class ChatService:
 
     async def _prepare(self, turn: Turn) -> tuple[ChatRequest, Attempts]:
         """Plan the route and bring the knowledge along; the request as the backend shall see it."""
-        if self._unkept is not None and (why := self._unkept()):
-            raise PartUnavailable(f"nothing new can be kept: {why}", part="spool")
+        self._ledger.require_room()
         turn.plan = plan = await self._router.plan(turn.request.model)
         turn.transparent = not turn.request.extensions.route
         turn.route = _route(turn.request, plan)
@@ -258,9 +253,7 @@ class ChatService:
             turn.attempts.cut_off(error, content_seen=turn.content_seen)
         http_status = 200 if turn.committed or status == "finished" else self._status_of(error)
         turn.recorded = exchange = turn.exchange(status, http_status, error)
-        kept = [sink.keep(exchange) for sink in self._sinks]
-        if self._unkept is not None and status == "finished" and not all(kept):
-            raise PartUnavailable("this exchange could not be kept", part="spool")
+        self._ledger.keep(exchange)
 
 
 def _route(request: ChatRequest, plan: Plan) -> str:

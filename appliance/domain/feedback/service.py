@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from appliance.domain.chat.turn import Caller
 from appliance.domain.conversation.request import Extensions
-from appliance.domain.errors import InvalidRequest, PartUnavailable
+from appliance.domain.errors import InvalidRequest
 from appliance.domain.events.exchange import Exchange, Feedback, Store
 from appliance.domain.events.feedback import OPERATION
-from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.identity import began_s
 
 # Gateways of one name have a clock each, and so has who tells of them.
@@ -21,23 +21,21 @@ KEPT_STATUS = 202
 
 
 class FeedbackService:
-    """`store` is `[privacy] store`: under `none` the sinks are told, and nothing is stored."""
+    """`store` is `[privacy] store`: under `none` the ledger is told, and nothing is stored."""
 
     def __init__(
         self,
-        sinks: tuple[ExchangeSink, ...],
+        ledger: Ledger,
         *,
         wall: Callable[[], float],
         host: str,
         store: Store,
-        unkept: Callable[[], str] | None = None,
     ) -> None:
-        """`wall` gives Unix seconds; `unkept`: see ChatService."""
-        self._sinks = sinks
+        """`wall` gives Unix seconds."""
+        self._ledger = ledger
         self._wall = wall
         self._host = host
         self._store: Store = store
-        self._unkept = unkept
 
     def take(self, feedback: Feedback, caller: Caller, extensions: Extensions) -> bool:
         """Whether it will be stored.
@@ -47,13 +45,9 @@ class FeedbackService:
         """
         now = self._wall()
         _require_past(feedback.rated_trace_id, caller.identity.trace_id, now)
-        if self._unkept is not None and (why := self._unkept()):
-            raise PartUnavailable(f"nothing new can be kept: {why}", part="spool")
-        exchange = self._exchange(feedback, caller, extensions, now)
-        kept = [sink.keep(exchange) for sink in self._sinks]
-        if self._unkept is not None and not all(kept):
-            raise PartUnavailable("this feedback could not be kept", part="spool")
-        return all(kept) and self._store != "none"
+        self._ledger.require_room()
+        kept = self._ledger.keep(self._exchange(feedback, caller, extensions, now))
+        return kept and self._store != "none"
 
     def _exchange(
         self, feedback: Feedback, caller: Caller, extensions: Extensions, now: float

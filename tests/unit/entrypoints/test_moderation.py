@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from appliance.config.schema import MediaConfig, ModerationConfig
-from appliance.domain.chat.service import Clock
 from appliance.domain.chat.turn import Caller
 from appliance.domain.errors import ConfigError, ModelNotFound
 from appliance.domain.identity import Identity
@@ -12,6 +11,7 @@ from appliance.domain.moderation.service import ModerationRequest, ModerationSer
 from appliance.entrypoints.moderation import make_moderation
 from appliance.infra.http.client import HttpClient
 from appliance.infra.media.fetch import UrlFetcher
+from tests.fakes.ledger import Sink, recorder
 
 CALLER = Caller(Identity("t" * 32, "thread"), "openai_moderations")
 
@@ -19,8 +19,7 @@ CALLER = Caller(Identity("t" * 32, "thread"), "openai_moderations")
 def made(**fields: Any) -> ModerationService:
     http = HttpClient()
     fetcher = UrlFetcher(MediaConfig(), http)
-    clock = Clock(lambda: 0.0, lambda: 0.0)
-    return make_moderation(ModerationConfig(**fields), http, fetcher, (), clock=clock, unkept=None)
+    return make_moderation(ModerationConfig(**fields), http, fetcher, recorder(Sink()))
 
 
 @pytest.mark.parametrize("url", ["http://me:secret@host", "http://h:x", "http://exämple.test"])

@@ -35,6 +35,7 @@ from appliance.domain.errors import (
     PartUnavailable,
     PermissionDenied,
 )
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.identity import Identity
 from appliance.domain.knowledge.retrieve import Retriever
 from appliance.domain.routing.candidate import ModelRow
@@ -106,7 +107,7 @@ class Served:
             named,
             self.slots,
             Augmenter(retriever, workspace="default"),
-            self.sinks,
+            Ledger(self.sinks),
             retry=RetryPolicy(1, 0.001),
             limits=limits,
             clock=Clock(time.time, time.monotonic),

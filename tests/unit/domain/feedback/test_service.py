@@ -4,11 +4,11 @@ from appliance.domain.access.keys import Key
 from appliance.domain.chat.turn import Caller
 from appliance.domain.conversation.request import Extensions
 from appliance.domain.errors import InvalidRequest, PartUnavailable
-from appliance.domain.events.exchange import Exchange, Feedback, Store
+from appliance.domain.events.exchange import Feedback, Store
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.feedback.service import CLOCKS_S, FeedbackService
 from appliance.domain.identity import Identity, new_trace_id
-
-NOW = 1_795_000_000.5
+from tests.fakes.ledger import NOW, Sink
 
 
 def id_of(unix_s: float) -> str:
@@ -19,19 +19,9 @@ CALLER = Caller(Identity(id_of(NOW), "thread"), "feedback", Key("laptop", "", ()
 GIVEN = Feedback(id_of(NOW - 60), -2, "too long")
 
 
-class Sink:
-    def __init__(self, *, full: bool = False) -> None:
-        self.seen: list[Exchange] = []
-        self._full = full
-
-    def keep(self, exchange: Exchange) -> bool:
-        self.seen.append(exchange)
-        return not self._full
-
-
 def service(*sinks: Sink, store: Store = "full", refuse: str | None = None) -> FeedbackService:
     unkept = None if refuse is None else lambda: refuse
-    return FeedbackService(sinks, wall=lambda: NOW, host="desk", store=store, unkept=unkept)
+    return FeedbackService(Ledger(sinks, unkept), wall=lambda: NOW, host="desk", store=store)
 
 
 def test_it_is_an_exchange_of_its_own_and_every_sink_is_told() -> None:

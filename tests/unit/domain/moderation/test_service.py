@@ -1,18 +1,17 @@
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from appliance.domain.access.keys import Key
-from appliance.domain.chat.service import Clock
 from appliance.domain.chat.turn import Caller
 from appliance.domain.conversation.request import Extensions
-from appliance.domain.errors import BackendRefused, ModelNotFound, PartUnavailable
-from appliance.domain.events.exchange import Exchange, Moderation
+from appliance.domain.errors import BackendRefused, ModelNotFound
+from appliance.domain.events.exchange import Moderation
 from appliance.domain.identity import Identity
 from appliance.domain.moderation.ports import Moderated, ModerationInput, Verdict
 from appliance.domain.moderation.service import ModerationRequest, ModerationService
+from tests.fakes.ledger import Sink, recorder
 
 CALLER = Caller(Identity("t" * 32, "thread"), "openai_moderations", Key("laptop", "", ()))
 BAD, GOOD = ModerationInput(("bad",)), ModerationInput(("good",))
@@ -25,8 +24,6 @@ class Moderators:
         self.name = name
         self.error = error
         self.asked: list[tuple[str, Mapping[str, Any]]] = []
-        self.entered = asyncio.Event()
-        self.hangs = False
 
     def serves(self, model: str) -> bool:
         return model.startswith(self.name)
@@ -39,37 +36,15 @@ class Moderators:
         identity: Identity,
     ) -> Moderated:
         self.asked.append((model, fields))
-        self.entered.set()
-        if self.hangs:
-            await asyncio.Event().wait()
         if self.error:
             raise self.error
         verdicts = tuple(Verdict(each == BAD, {}, {}, {}) for each in inputs)
         return Moderated(f"{self.name}-1", verdicts, self.name, "wire")
 
 
-class Sink:
-    def __init__(self, *, full: bool = False) -> None:
-        self.seen: list[Exchange] = []
-        self._full = full
-
-    def keep(self, exchange: Exchange) -> bool:
-        self.seen.append(exchange)
-        return not self._full
-
-
-def served(*moderators: Moderators, sink: Sink | None = None, **more: Any) -> Any:
-    ticks = iter(range(100))
-    sink = sink or Sink()
-    service = ModerationService(
-        moderators,
-        (sink,),
-        clock=Clock(lambda: 1_795_000_000.5, lambda: float(next(ticks))),
-        host="desk",
-        status_of=lambda _: 418,
-        **more,
-    )
-    return service, sink
+def served(*moderators: Moderators) -> tuple[ModerationService, Sink]:
+    sink = Sink()
+    return ModerationService(moderators, recorder(sink)), sink
 
 
 def request(model: str = "m", *inputs: ModerationInput, **fields: Any) -> ModerationRequest:
@@ -121,29 +96,3 @@ async def test_a_failure_is_recorded_and_raised() -> None:
         "slow down",
     )
     assert (kept.backend, kept.response_model) == ("moderation", "")
-
-
-async def test_a_caller_that_leaves_is_recorded_as_cancelled() -> None:
-    moderator = Moderators()
-    moderator.hangs = True
-    service, sink = served(moderator)
-    task = asyncio.ensure_future(service.moderate(request(), CALLER))
-    await moderator.entered.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert (sink.seen[0].status, sink.seen[0].error_type) == ("cancelled", "")
-
-
-async def test_where_it_must_be_kept_a_full_spool_refuses_and_an_unkept_answer_is_not_given() -> (
-    None
-):
-    moderator = Moderators()
-    reasons = ["the spool is full", ""]
-    service, _ = served(moderator, sink=Sink(full=True), unkept=lambda: reasons.pop(0))
-    with pytest.raises(PartUnavailable, match="the spool is full"):
-        await service.moderate(request(), CALLER)
-    assert moderator.asked == []
-    with pytest.raises(PartUnavailable, match="could not be kept"):
-        await service.moderate(request(), CALLER)
-    assert len(moderator.asked) == 1

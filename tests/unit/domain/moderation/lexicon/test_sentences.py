@@ -25,6 +25,7 @@ def words(text: str) -> list[str]:
         ("kíll", "kill"),
         ("кill", "kill"),
         ("ki\u200bll", "kill"),
+        ("ki\ufdfall", "kill"),
         ("14-year-old 2nd", "14 year old 2 nd"),
     ],
 )
