@@ -19,6 +19,7 @@ from appliance.domain.routing.models import ModelService
 from appliance.presentation import ollama
 from appliance.transport.body import read_body
 from appliance.transport.context import RequestContext, context_of
+from appliance.transport.served import dropped_header
 
 DIALECT = "ollama"
 JSON = "application/json; charset=utf-8"
@@ -179,6 +180,6 @@ def _note(context: RequestContext, request: EmbeddingRequest, embedded: Embedded
         message_count=len(request.texts),
         input_tokens=embedded.input_tokens,
     )
-    lost = ", ".join(name for name in request.params if name != "truncate")
+    lost = [name for name in request.params if name != "truncate"]
     if lost and embedded.provider != DIALECT:
-        context.extra_headers.append((b"x-dropped", lost.encode("ascii", "replace")))
+        context.extra_headers.append(dropped_header(lost))

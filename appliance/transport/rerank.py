@@ -7,6 +7,7 @@ from appliance.domain.rerank.record import RecordedReranks
 from appliance.presentation import rerank
 from appliance.transport.body import read_body
 from appliance.transport.context import context_of
+from appliance.transport.served import dropped_header
 
 SURFACE = "rerank"
 ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
@@ -35,7 +36,7 @@ class RerankResource:
         resp.set_header("x-selected-model", reranked.model)
         resp.set_header("x-selected-backend", "inference")
         if request.dropped:
-            resp.set_header("x-dropped", ", ".join(request.dropped))
+            context.extra_headers.append(dropped_header(request.dropped))
         version = "2" if req.path.startswith("/v2/") else "1"
         resp.content_type = "application/json"
         resp.data = rerank.encode(reranked, request, context.identity.trace_id, version)

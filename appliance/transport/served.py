@@ -1,16 +1,16 @@
 """What was done for a request, told in headers and in the access log; of every surface that
 answers with a model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
 from urllib.parse import quote
 
 from appliance.domain.chat.turn import Turn
+from appliance.domain.events.exchange import Hit
 from appliance.domain.routing.candidate import Plan
 from appliance.transport.context import RequestContext
 
-MAX_SOURCE_HEADER_BYTES = 2048
+MAX_LIST_BYTES = 2048  # of one header that lists what there may be many of
 
 
 def describe(context: RequestContext, turn: Turn) -> None:
@@ -44,9 +44,13 @@ def _served(
     }
     if route:
         headers["x-served-route"] = route
-    if dropped:
-        headers["x-dropped"] = ", ".join(dropped)[:MAX_SOURCE_HEADER_BYTES]
-    return _encoded(headers)
+    lost = (dropped_header(dropped),) if dropped else ()
+    return (*_encoded(headers), *lost)
+
+
+def dropped_header(names: Iterable[str]) -> tuple[bytes, bytes]:
+    """Says which fields changed nothing; callers choose their names."""
+    return b"x-dropped", _listed(map(_header_safe, names)).encode()
 
 
 def _encoded(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
@@ -60,16 +64,21 @@ def _reason(turn: Turn, plan: Plan) -> str:
     return f"{plan.reason}; after {', '.join(failed)}" if failed else plan.reason
 
 
-def _sources_header(hits: Any) -> str:
-    """`document#chunk;score`, comma separated, best first; percent-encoded, cut at a whole
-    entry."""
-    entries: list[str] = []
-    for hit in hits:
-        entry = f"{quote(hit.document)}#{hit.chunk};{hit.score:.4f}"
-        if sum(map(len, entries)) + len(entry) + 2 * len(entries) > MAX_SOURCE_HEADER_BYTES:
+def _sources_header(hits: Iterable[Hit]) -> str:
+    """`document#chunk;score`, best first; percent-encoded."""
+    return _listed(f"{quote(hit.document)}#{hit.chunk};{hit.score:.4f}" for hit in hits)
+
+
+def _listed(entries: Iterable[str]) -> str:
+    """Comma separated, cut at a whole entry."""
+    told: list[str] = []
+    left = MAX_LIST_BYTES
+    for entry in entries:
+        if len(entry) > left:
             break
-        entries.append(entry)
-    return ", ".join(entries)
+        told.append(entry)
+        left -= len(entry) + len(", ")
+    return ", ".join(told)
 
 
 def _header_safe(value: str) -> str:

@@ -298,6 +298,17 @@ def test_texts_are_embedded_and_recorded(lab: Lab) -> None:
     assert record["surface"] == "ollama_embed"
 
 
+def test_fields_with_odd_names_or_many_make_no_headers_of_their_own(lab: Lab) -> None:
+    odd = dict.fromkeys(["a\r\nset-cookie: x=1", "né", *map(str, range(5000))])
+    body = {"model": "openai-compatible", "input": "a", **odd, "last\n": 1}
+    response = lab.http.post("/api/embed", json={**body, **dict.fromkeys(odd, 1)})
+    assert response.status_code == 200
+    assert "set-cookie" not in response.headers
+    dropped = response.headers["x-dropped"]
+    assert dropped.startswith("a%0D%0Aset-cookie: x%3D1, n%C3%A9, 0, 1, 2")
+    assert len(dropped) <= 2048
+
+
 def test_a_client_that_leaves_ends_its_upstream_request(lab: Lab) -> None:
     backend = lab.backends["openai-compatible"]
     backend.queue(after_chunks(1, Pause(30), chat(["a", "b"])))

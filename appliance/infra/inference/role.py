@@ -15,7 +15,8 @@ from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient, Response, Target
 from appliance.infra.http.errors import ConnectFailed, HttpError, ReadTimeout
 
-_OVERLOADED_WAIT_S = 0.1
+# Twice as long each time: the whole body is sent again, and it may have megabytes.
+_OVERLOADED_WAIT_S, _MOST_WAIT_S = 0.1, 1.0
 _OVERLOADED = 429
 
 
@@ -74,7 +75,7 @@ class Role:
     ) -> Answered:
         """The answer to POST `path`, asked again while the role is overloaded; `identity` names the
         exchange it belongs to."""
-        target = self._at(path)
+        target, wait_s = self._at(path), _OVERLOADED_WAIT_S
         headers = {**headers, **_ids(identity)}
         try:
             async with asyncio.timeout(timeout_s):
@@ -84,7 +85,8 @@ class Role:
                     )
                     if answered.status != _OVERLOADED:
                         return answered
-                    await asyncio.sleep(_OVERLOADED_WAIT_S)
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _MOST_WAIT_S)
         except TimeoutError:
             raise unavailable(f"did not answer within {timeout_s:g} s") from None
 

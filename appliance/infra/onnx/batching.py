@@ -3,7 +3,7 @@
 Whenever the thread is free it takes what is queued, never waiting for more: the text whose turn it
 is, and those nearest to it in length, so that little of a batch is padding.  Order within a
 request is restored.  A second model, that of MaxSim, has its texts in the same queue, in a lane of
-its own: whoever waits for a vector waits for one of its small batches at most.
+its own.  A question waits for one batch of what is longer, never for a second.
 """
 
 import asyncio
@@ -27,8 +27,9 @@ from appliance.infra.onnx.encoder import Direction, Ids, normalised, truncated
 from appliance.infra.onnx.spec import DIMENSIONS, MAX_INPUT_TOKENS
 from appliance.infra.onnx.window import window
 
-# Turns are given by arrival plus this much per token of the whole request: a question overtakes a
-# folder being ingested, and nobody waits for ever.  About what a token costs on a slow core.
+# Turns are given by arrival plus this much per token of the whole request: short ones overtake, and
+# nobody waits for ever.  What a token costs on an idle core; on a busy one four times as much, so
+# that alone it would not keep a question from waiting for the rest of a folder being ingested.
 _TURN_S_PER_TOKEN = 1e-4
 _INLINE_CHARS = 4096  # up to here tokenizing takes less time than handing it to a thread
 
@@ -58,7 +59,6 @@ class Lane:
     width: int
     max_batch_tokens: int
     observer: Observer
-    turn_s_per_token: float = _TURN_S_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class _Request:
     rows: NDArray[np.float32]
     missing: int
     turn: float
+    is_long: bool  # more than a batch
     done: "asyncio.Future[None]"
 
 
@@ -101,6 +102,7 @@ class Batcher:
     _lane: Lane | None = field(default=None, init=False)  # of the embedding model
     _queue: list[_Text] = field(default_factory=list, init=False)
     _held: int = field(default=0, init=False)
+    _long_last: bool = field(default=False, init=False)  # the last batch was for a long request
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @property
@@ -187,11 +189,13 @@ class Batcher:
         return [truncated(ids, direction) for ids in tokens]
 
     async def _rows(self, lane: Lane, tokens: Sequence[Ids]) -> NDArray[np.float32]:
+        total = sum(map(len, tokens))
         request = _Request(
             lane=lane,
             rows=np.empty((len(tokens), lane.width), np.float32),
             missing=len(tokens),
-            turn=self.clock() + lane.turn_s_per_token * sum(map(len, tokens)),
+            turn=self.clock() + _TURN_S_PER_TOKEN * total,
+            is_long=len(tokens) > 1 and total > lane.max_batch_tokens,
             done=asyncio.get_running_loop().create_future(),
         )
         self._queue += [_Text(ids, request, row) for row, ids in enumerate(tokens)]
@@ -229,7 +233,7 @@ class Batcher:
         self._queue = queue = [text for text in self._queue if not text.request.done.done()]
         if not queue:
             return []
-        first = min(queue, key=lambda text: text.request.turn)
+        first = self._first(queue)
         lane = first.request.lane
         own = sorted((t for t in queue if t.request.lane is lane), key=lambda text: len(text.ids))
         low, high = window([len(text.ids) for text in own], own.index(first), lane.max_batch_tokens)
@@ -237,6 +241,13 @@ class Batcher:
         taken = set(map(id, batch))
         self._queue = [text for text in queue if id(text) not in taken]
         return batch
+
+    def _first(self, queue: Sequence[_Text]) -> _Text:
+        """By turn, save that no long request has two batches in a row while a short one waits."""
+        short = [text for text in queue if not text.request.is_long] if self._long_last else ()
+        first = min(short or queue, key=lambda text: text.request.turn)
+        self._long_last = first.request.is_long
+        return first
 
 
 def _deliver(batch: list[_Text], rows: NDArray[np.float32]) -> None:

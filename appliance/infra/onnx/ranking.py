@@ -41,6 +41,7 @@ class FusionRanker:
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
+        self._lexical = asyncio.Lock()
 
     @property
     def model(self) -> str:
@@ -69,7 +70,8 @@ class FusionRanker:
             rows.append(made.data)
         vectors = np.frombuffer(b"".join(rows), "<f4").reshape(-1, DIMENSIONS)
         dense = (vectors[1:] @ vectors[0]).tolist()
-        lexical = await asyncio.to_thread(bm25, query, texts)
+        async with self._lexical:  # plain Python: two at once would only slow the loop down
+            lexical = await asyncio.to_thread(bm25, query, texts)
         raw = fused(lexical, dense)
         return Ranking(raw, [to_unit(value) for value in raw], tokens)
 

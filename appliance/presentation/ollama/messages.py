@@ -5,6 +5,7 @@ which other wires insist on: calls are given some, and results go to the calls b
 name of the tool or in their order.
 """
 
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,30 +43,36 @@ def images_of(sent: Sequence[str] | None, place: str) -> tuple[Image, ...]:
 
 
 class _OpenCalls:
-    """Calls so far without a result, oldest first."""
+    """Calls so far without a result.  Nothing here looks through all of them: there may be as many
+    as a body holds."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[str, str]] = []
+        self._open: OrderedDict[str, None] = OrderedDict()  # ids, oldest first
+        self._named: defaultdict[str, deque[str]] = defaultdict(deque)  # with those answered by id
         self._made = 0
 
     def call(self, call_id: str | None, name: str) -> str:
         """The id of a call: its own, else one of ours."""
         told = call_id or self._new()
-        self._open.append((told, name))
+        self._open[told] = None
+        self._named[name].append(told)
         return told
 
     def result(self, call_id: str | None, name: str) -> str:
         """The id of the call that a result answers."""
-        found = self._found(call_id, name)
-        if found is not None:
-            self._open.remove(found)
-        return call_id or (found[0] if found else self._new())
+        answered = call_id or self._oldest(name) or self._new()
+        self._open.pop(answered, None)
+        return answered
 
-    def _found(self, call_id: str | None, name: str) -> tuple[str, str] | None:
-        if call_id:
-            return next((call for call in self._open if call[0] == call_id), None)
-        named = (call for call in self._open if call[1] == name)
-        return next(named, None) or (self._open[0] if self._open and not name else None)
+    def _oldest(self, name: str) -> str:
+        """That of this name, any for a result without one; "" where there is none."""
+        if not name:
+            return next(iter(self._open), "")
+        ids = self._named[name]
+        while ids:
+            if (told := ids.popleft()) in self._open:
+                return told
+        return ""
 
     def _new(self) -> str:
         self._made += 1

@@ -74,9 +74,8 @@ def not_found(name: str) -> ModelNotFound:
 
 def _tagged(model: NamedModel, since: int) -> dict[str, Any]:
     name = tagged(model.name)
-    # Nothing here is a file with a hash, and clients cut twelve letters off it: that of the name.
-    digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    made = {"modified_at": _time(since), "size": 0, "digest": digest, "details": _details(model)}
+    digest, details = _digest(name), _details(model)
+    made = {"modified_at": _time(since), "size": 0, "digest": digest, "details": details}
     told = model.details if "digest" in model.details else {}
     row = {"name": name, "model": name, **made, **told}
     row["name"] = row["model"] = name
@@ -115,7 +114,13 @@ def _running(model: Running) -> dict[str, Any]:
     row: dict[str, Any] = dict(model.details)
     if not row and model.context_window:
         row["context_length"] = model.context_window
-    return {"name": name, "model": name, **row}
+    return {"digest": _digest(name), **row, "name": name, "model": name}
+
+
+def _digest(name: str) -> str:
+    """Nothing here is a file with a hash, and clients cut twelve letters off it: that of the
+    name."""
+    return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _time(seconds: int) -> str:

@@ -1,6 +1,5 @@
 """From the body of a rerank request to RerankRequest; pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,6 @@ from appliance.presentation.json_body import convert, decode_object
 from appliance.presentation.rerank.wire import MAX_DOCUMENTS, MAX_NAME_CHARS, WireRequest
 
 _OWN = frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"})
-_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # what goes into a header
-_MAX_DROPPED = 32
 _NAMES = ("id", "name", "title")  # of a document that is an object
 
 
@@ -21,14 +18,13 @@ def decode(body: bytes, headers: Mapping[str, str]) -> RerankRequest:
     change nothing: a text is read up to what the model reads."""
     sent = decode_object(body)
     wire = convert(sent, WireRequest)
-    others = [name for name in sent if name not in _OWN and name not in FIELDS]
     return RerankRequest(
         model=wire.model or "",
         query=wire.query,
-        documents=_documents(wire.documents, wire.rank_fields or ("text",)),
+        documents=_documents(wire.documents, tuple(dict.fromkeys(wire.rank_fields or ("text",)))),
         top_n=wire.top_n,
         return_documents=bool(wire.return_documents),
-        dropped=tuple(filter(_FIELD.fullmatch, others))[:_MAX_DROPPED],
+        dropped=tuple(name for name in sent if name not in _OWN and name not in FIELDS),
         extensions=extensions(
             {"project": wire.x_project, "conversation": wire.x_conversation}, headers
         ),

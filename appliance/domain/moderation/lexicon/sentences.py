@@ -9,7 +9,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0f\ufeff]")
+# Signs nobody sees, and two that are a phrase of Arabic each: 18 and 8 letters once written out.
+_UNREAD = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0f\ufeff\ufdfa\ufdfb]")
 # Cyrillic and Greek letters that look Latin; one sort of each mark.
 _LOOK_ALIKES = str.maketrans("авеікмнорстухѕјαιορ’‘`“”«»", 'abeikmhopctyxsjaiop\'\'\'""""')
 _LEET = str.maketrans("013457@$!|", "oieastasil")
@@ -72,7 +73,7 @@ def portions(text: str) -> Iterator[str]:
 def _plain(text: str) -> str:
     text = text.casefold()
     if not text.isascii():
-        decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text))
+        decomposed = unicodedata.normalize("NFKD", _UNREAD.sub("", text))
         kept = (char for char in decomposed if not unicodedata.combining(char))
         text = "".join(kept).casefold().translate(_LOOK_ALIKES)
     text = _WITHIN.sub(lambda found: found[0].translate(_LEET), text)

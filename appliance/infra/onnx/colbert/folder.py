@@ -8,6 +8,7 @@
 Each problem is one sentence.  Nothing is run here: see `encoder.py`.
 """
 
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ GRAPH, TOKENIZER = "model.onnx", "tokenizer.json"
 _MASKS = ("[MASK]", "<mask>", "<|mask|>")
 _PADS = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")
 _Length = Annotated[int, Meta(ge=4, le=8192)]
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_CHARS = 128
 
 
 class _PyLate(msgspec.Struct):
@@ -209,6 +212,6 @@ def _settings(directory: Path, problems: list[str]) -> _PyLate | None:
 
 
 def _name(model: str) -> str:
-    """A name that says what it is, without the owner of its repository."""
-    last = model.rstrip("/").rpartition("/")[2] or "model"
+    """A name that says what it is, without the owner of its repository; it goes into headers."""
+    last = _ODD.sub("-", model.rstrip("/").rpartition("/")[2]).strip("-")[:_NAME_CHARS] or "model"
     return last if "colbert" in last.lower() else f"colbert-{last}"

@@ -17,7 +17,6 @@ from appliance.infra.onnx.ranking import Ranking, patiently, portions, shortened
 # About one document: an embedding that comes meanwhile waits for one batch, and such a model takes
 # ten times as long over a token as the embedding model.
 _BATCH_TOKENS = 256
-_TURN_S_PER_TOKEN = 1e-3
 
 
 class MaxSimRanker:
@@ -38,7 +37,7 @@ class MaxSimRanker:
     ) -> Ranking:
         """Raises ContextLengthExceeded for a query or a text longer than the model reads unless
         `truncate`, BackendBusy, PartUnavailable."""
-        asked = self._query_ids(query, truncate)
+        asked = await asyncio.to_thread(self._query_ids, query, truncate)
         vectors = await self._query(asked)
         lane = self._lane(lambda batch: self._model.scores(vectors, batch)[:, None])
         tokens, raw = len(asked), []
@@ -77,7 +76,7 @@ class MaxSimRanker:
         return [self._model.cut_document(ids, direction) for ids in found]
 
     def _lane(self, encode: Callable[[Sequence[Ids]], NDArray[np.float32]]) -> Lane:
-        return Lane(encode, 1, _BATCH_TOKENS, self._observer, _TURN_S_PER_TOKEN)
+        return Lane(encode, 1, _BATCH_TOKENS, self._observer)
 
 
 def _require(truncate: bool, what: str, tokens: int, most: int) -> None:

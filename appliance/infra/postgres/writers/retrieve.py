@@ -53,6 +53,8 @@ SCORES = Table(
         "created_at": "timestamptz",
     },
 )
+# A row a document repeats the query: of one of megabytes a thousand rows would be gigabytes.
+MAX_QUERY_CHARS = 2000
 
 
 class Scored(msgspec.Struct):
@@ -133,7 +135,7 @@ def _scores(delivery: Delivery, event: RerankEvent) -> Iterator[Row]:
             *event.ids,
             event.request_model,
             event.model,
-            event.query,
+            event.query[:MAX_QUERY_CHARS],
             query_hash,
             scored.digest,
             scored.name,

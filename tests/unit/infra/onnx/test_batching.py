@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -53,8 +54,10 @@ class Seen:
         self.padding.append(padded_tokens - tokens)
 
 
-def batcher(model: Numbers, *, max_queue: int = 100, max_batch_tokens: int = 100) -> Batcher:
-    return Batcher(lambda: model, Seen(), max_batch_tokens=max_batch_tokens, max_queue=max_queue)
+def batcher(
+    model: Numbers, *, max_queue: int = 100, clock: Callable[[], float] = time.monotonic
+) -> Batcher:
+    return Batcher(lambda: model, Seen(), max_batch_tokens=100, max_queue=max_queue, clock=clock)
 
 
 async def firsts(batching: Batcher, *texts: str, truncate: bool = True) -> list[float]:
@@ -102,6 +105,20 @@ async def test_a_question_overtakes_a_folder() -> None:
         model.gate.set()
         await asyncio.gather(first, folder, question)
     assert model.batches[1] == [6]
+
+
+async def test_a_folder_whose_turn_has_come_takes_turns_with_questions() -> None:
+    model, now = Numbers(), [0.0]
+    async with (batching := batcher(model, clock=lambda: now[0])).running():
+        model.gate.clear()
+        folder = asyncio.ensure_future(firsts(batching, *["90"] * 4))
+        await asyncio.to_thread(model.started.wait, 10)
+        now[0] = 100.0
+        questions = [asyncio.ensure_future(firsts(batching, text)) for text in ("6", "60")]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(folder, *questions)
+    assert model.batches == [[90], [6], [90], [60], [90], [90]]
 
 
 async def test_a_cancelled_request_is_not_run() -> None:
@@ -189,9 +206,9 @@ def test_a_batch_is_the_neighbours_in_length(
     assert window(lengths, first, 100) == expected
 
 
-async def test_another_models_texts_have_batches_of_their_own_and_later_turns() -> None:
+async def test_another_models_texts_have_batches_of_their_own() -> None:
     model, other, seen = Numbers(), Numbers(), Seen()
-    lane = Lane(lambda batch: other.encode(batch)[:, :1], 1, 20, seen, 1e-3)
+    lane = Lane(lambda batch: other.encode(batch)[:, :1], 1, 20, seen)
     async with (batching := batcher(model)).running():
         first = await held(model, batching)
         scored = asyncio.ensure_future(batching.run(lane, [[0] * n for n in (9, 8, 7)]))

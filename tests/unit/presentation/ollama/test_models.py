@@ -86,11 +86,19 @@ def test_what_a_backend_shows_is_shown() -> None:
 
 def test_a_running_model_is_as_its_backend_tells() -> None:
     rows = json.loads(
-        running([Running("v", "vllm", 4096), Running("q:8b", "o", 0, {"size_vram": 9})])
+        running(
+            [Running("v", "vllm", 4096), Running("q:8b", "o", 0, {"size_vram": 9, "digest": "d"})]
+        )
     )["models"]
+    (listed,) = json.loads(tags([NamedModel("v", "vllm")], SINCE))["models"]
     assert rows == [
-        {"name": "v:latest", "model": "v:latest", "context_length": 4096},
-        {"name": "q:8b", "model": "q:8b", "size_vram": 9},
+        {
+            "name": "v:latest",
+            "model": "v:latest",
+            "context_length": 4096,
+            "digest": listed["digest"],  # `ollama ps` cuts letters off it
+        },
+        {"name": "q:8b", "model": "q:8b", "size_vram": 9, "digest": "d"},
     ]
 
 

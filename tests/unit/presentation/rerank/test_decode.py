@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from appliance.domain.errors import InvalidRequest
 from appliance.domain.rerank.service import Document, RerankRequest
 from appliance.presentation.rerank.decode import decode
-from appliance.presentation.rerank.wire import MAX_DOCUMENTS
+from appliance.presentation.rerank.wire import MAX_DOCUMENTS, MAX_RANK_FIELDS
 
 
 def read(**fields: Any) -> RerankRequest:
@@ -61,9 +61,15 @@ def test_extensions_are_read_and_not_dropped() -> None:
     assert request.dropped == ("user",)
 
 
-@pytest.mark.parametrize("name", ["a\r\nset-cookie: x", "ü", "a b", "x" * 65, ""])
-def test_a_name_that_fits_no_header_is_not_said(name: str) -> None:
-    assert read(**{name: 1}).dropped == ()
+def test_a_field_that_is_named_again_is_read_once() -> None:
+    request = read(documents=[{"a": "x", "b": "y"}], rank_fields=["b", "a", "b"])
+    assert request.documents[0].text == "y\nx"
+
+
+def test_fields_beyond_measure_are_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(rank_fields=[str(n) for n in range(MAX_RANK_FIELDS + 1)])
+    assert refused.value.param == "rank_fields"
 
 
 @pytest.mark.parametrize("documents", [[], ["a", ""], [1], [None], [["a"]], [{"text": ""}], [{}]])

@@ -53,6 +53,18 @@ async def test_every_score_is_a_row(dsn: str, pool: PostgresPool) -> None:
     assert rows(dsn, "SELECT count(*) FROM retrieve_events") == [(0,)]
 
 
+async def test_a_long_query_is_kept_in_part_and_known_by_all_of_it(
+    dsn: str, pool: PostgresPool
+) -> None:
+    made = reranked(exchange(1))
+    assert made.rerank is not None
+    query = "ä" * 5_000_000
+    made.rerank = replace(made.rerank, query=query)
+    await writer_for(RETRIEVE, pool).write(deliveries(RETRIEVE, made))
+    told = "SELECT DISTINCT query, query_hash FROM rerank_scores"
+    assert rows(dsn, told) == [("ä" * 2000, sha256(query.encode()).hexdigest())]
+
+
 async def test_metadata_are_scores_by_place_alone(dsn: str, pool: PostgresPool) -> None:
     made = withheld(reranked(exchange(1)), "metadata")
     await writer_for(RETRIEVE, pool).write(deliveries(RETRIEVE, made))
@@ -73,7 +85,7 @@ async def test_a_kind_nobody_knows_is_set_aside(pool: PostgresPool) -> None:
 
 
 async def test_the_rows_are_told_as_one_event(pool: PostgresPool) -> None:
-    made = replace(reranked(exchange(1)))
+    made = reranked(exchange(1))
     await writer_for(RETRIEVE, pool).write(deliveries(RETRIEVE, made))
     (event,) = await History(pool).events([made.trace_id])
     assert (event.subject, dict(event.rows)) == (RETRIEVE, {"rerank_scores": 3})

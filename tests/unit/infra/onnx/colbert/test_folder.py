@@ -56,6 +56,20 @@ def test_settings_that_are_absent_or_null_are_colberts_own(tmp_path: Path) -> No
         assert folder.skipped == {VOCABULARY[mark] for mark in ".,!"}
 
 
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("owner/My ColBERT\r\nv1", "My-ColBERT-v1"),
+        ("modèle", "colbert-mod-le"),
+        ("模型", "colbert-model"),
+        ("x" * 900, "colbert-" + "x" * 128),
+    ],
+)
+def test_a_name_fits_into_a_header(tmp_path: Path, told: str, name: str) -> None:
+    folder = colbert_folder(tmp_path / "mine", config=CONFIG | {"model_name": told})
+    assert read_folder(folder).name == name
+
+
 def drop(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
