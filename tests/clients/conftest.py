@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.clients.scenarios import play
-from tests.fakes.agents import MODEL, OPENAIS_MODEL, SMALL_MODEL, Workspace
+from tests.fakes.agents import CODE_MODEL, MODEL, OPENAIS_MODEL, SMALL_MODEL, Workspace
 from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.node import OPT_OUT, Node
 from tests.fakes.postgres import Cluster
@@ -33,7 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def running_backend() -> Iterator[ScriptedBackend]:
     with ScriptedBackend() as running:
         play(running)
-        running.models += [MODEL, SMALL_MODEL, OPENAIS_MODEL]
+        running.models += [MODEL, SMALL_MODEL, OPENAIS_MODEL, CODE_MODEL]
         running.models += ["agent", "after-tools", "endless", "vectors"]
         yield running
 

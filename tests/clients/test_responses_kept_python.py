@@ -165,3 +165,19 @@ def test_a_conversation_is_compacted_and_goes_on(
     sent = backend.requests[-1].body.decode()
     assert WHOLE in sent, "what the model made of it stands for what was before"
     assert "And now?" in sent
+
+
+def test_a_summary_can_be_a_response_of_its_own(
+    api: openai.OpenAI, backend: ScriptedBackend
+) -> None:
+    asked: Any = [{"role": "user", "content": "One"}, {"type": "compaction_trigger"}]
+    with api.responses.stream(model="plain", input=asked) as stream:
+        kinds = [event.type for event in stream]
+        (item,) = (answer := stream.get_final_response()).output
+    assert item.type == "compaction"
+    assert "response.compaction.compacting" in kinds
+    assert not [kind for kind in kinds if "output_text" in kind]
+    api.responses.create(model="plain", input="And now?", previous_response_id=answer.id)
+    told = backend.requests[-1].body.decode()
+    assert told.index(WHOLE) < told.index("And now?")
+    assert "One" not in told, "the summary stands for it"

@@ -25,6 +25,7 @@ RUN_WITHIN_S = 60
 MODEL = "scripted"
 SMALL_MODEL = "small"
 OPENAIS_MODEL = "gpt-5.5"  # one whose name Codex knows: it has tools of other kinds for it
+CODE_MODEL = "gpt-6-sol"  # one for which it has a single tool, that runs code
 KEY = "test-key"
 
 
@@ -89,16 +90,22 @@ def run_codex(
     *,
     model: str = MODEL,
     websockets: bool = False,
+    provider: str = "appliance",
+    more: str = "",
 ) -> Finished:
-    """`codex exec PROMPT`, allowed to run commands; `base_url` ends in /v1.
+    """`codex exec PROMPT`, allowed to run commands; `base_url` ends in /v1; the `provider` is that
+    of the README or Codex's own, `openai`; `more` ends its config.toml.
 
     Without its sandbox: that needs user namespaces, which not every machine of a test has.
     """
     folder = workspace.home / ".codex"
     folder.mkdir()
-    (folder / "config.toml").write_text(codex_config(base_url, websockets), encoding="utf-8")
+    config = codex_config(base_url, websockets) + more
+    (folder / "config.toml").write_text(config, encoding="utf-8")
     command = [*node.codex, "exec", "--skip-git-repo-check", "--sandbox", "danger-full-access"]
-    return _run([*command, "--model", model, prompt], workspace, {"APPLIANCE_KEY": KEY})
+    command += ["-c", f'model_provider="{provider}"', "-c", f'openai_base_url="{base_url}"']
+    keys = dict.fromkeys(("APPLIANCE_KEY", "CODEX_API_KEY"), KEY)
+    return _run([*command, "--model", model, prompt], workspace, keys)
 
 
 def codex_config(base_url: str, websockets: bool) -> str:
@@ -119,6 +126,9 @@ supports_websockets = {str(websockets).lower()}
 
 [features]
 plugins = false
+
+[agents]
+enabled = false
 
 [analytics]
 enabled = false

@@ -1,5 +1,6 @@
 """A conversation too long to go on with becomes a summary its client carries.  Called for POST
-/v1/responses/compact, and for every request whose input brings such a summary back.
+/v1/responses/compact, for a response that is asked to be one (`compacts`), and for every request
+whose input brings such a summary back.
 
 The model that is asked writes the summary, as any other exchange: routed, bounded, recorded.  What
 goes out is sealed: only a gateway with our secret reads it again, and none keeps anything.  A
@@ -113,18 +114,25 @@ class Compactor:
 
         Raises InvalidRequest when there is none, or a summary in it is not ours.
         """
-        request = with_summaries(request, self._seal)
-        if all(message.role == "system" for message in request.messages):
-            raise InvalidRequest("There is no conversation to compact.", param="input")
-        return self._chat.turn(_asking(request, conversation_id), caller)
+        asking = summarising(with_summaries(request, self._seal))
+        if conversation_id and not asking.extensions.conversation:
+            asking = replace(
+                asking, extensions=replace(asking.extensions, conversation=conversation_id)
+            )
+        return self._chat.turn(asking, caller)
 
     async def compact(self, turn: Turn, items: Sequence[Item]) -> Compaction:
         """`items` are those of the whole conversation.  Raises the error tree."""
         answer = await self._chat.once(turn)
         if not (summary := answer.first.text.strip()):
-            backend = turn.attempts.current.backend if turn.attempts else ""
-            raise BackendProtocolError("it summarised in no words", backend=backend)
+            raise wordless(turn)
         return Compaction(kept(items), sealed(self._seal, summary), answer.usage)
+
+
+def wordless(turn: Turn) -> BackendProtocolError:
+    """The error of a model that says nothing."""
+    backend = turn.attempts.current.backend if turn.attempts else ""
+    return BackendProtocolError("it summarised in no words", backend=backend)
 
 
 def kept(items: Sequence[Item], most_chars: int = MAX_KEPT_CHARS) -> tuple[Item, ...]:
@@ -155,18 +163,25 @@ def _words(item: Item) -> list[dict[str, Any]]:
     ]
 
 
-def _asking(request: ChatRequest, conversation_id: str) -> ChatRequest:
-    """Everything is one text: no backend then minds a call without its result, tools that are not
-    offered any more, or whose turn it is."""
+def summarising(request: ChatRequest) -> ChatRequest:
+    """Ask for a summary of the conversation in `request`, whose own summaries are words already.
+    Raises InvalidRequest where there is none.
+
+    Everything is one text: no backend then minds a call without its result, tools that are not
+    offered any more, or whose turn it is.
+    """
+    if all(message.role == "system" for message in request.messages):
+        raise InvalidRequest("There is no conversation to compact.", param="input")
     transcript = "\n\n".join(line for message in request.messages for line in _lines(message))
-    named = request.extensions.conversation or conversation_id
     return ChatRequest(
         model=request.model,
         messages=(_said("system", PROMPT), _said("user", transcript)),
+        stream=request.stream,
+        include_usage=request.include_usage,
         dialect=request.dialect,
         options=Options(),
         # Knowledge belongs to what the user asks, not to a summary of it.
-        extensions=replace(request.extensions, route="direct", conversation=named),
+        extensions=replace(request.extensions, route="direct"),
     )
 
 

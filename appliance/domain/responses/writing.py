@@ -3,8 +3,10 @@
 from appliance.domain.chat.turn import Turn
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import ApplianceError
+from appliance.domain.responses.compaction import sealed, wordless
 from appliance.domain.responses.ports import Scribe
 from appliance.domain.responses.record import Status
+from appliance.domain.sealing import Seal
 
 
 class Cancelled(ApplianceError):
@@ -57,8 +59,8 @@ class Writing:
         self._opened = True
         return self.scribe.opening()
 
-    def closing(self) -> bytes:
-        """The frames before the terminal one."""
+    def closing(self, error: Exception | None) -> bytes:
+        """The frames before the terminal one; `error` is what ended it early."""
         frames = self.opening() + self.scribe.close()
         found = self._turn.retrieval
         if found is not None and not self._turn.transparent:
@@ -70,3 +72,38 @@ class Writing:
         if isinstance(error, Cancelled):
             return self.scribe.terminal(cancelled=True)
         return self.scribe.terminal(error)
+
+
+class SummaryWriting(Writing):
+    """Of a compaction: what the model says is the summary, which goes out sealed when it is whole;
+    of thoughts, and of a call that was not offered, nothing does."""
+
+    def __init__(self, scribe: Scribe, turn: Turn, *, store: bool, seal: Seal) -> None:
+        super().__init__(scribe, turn, store=store)
+        self._seal = seal
+        self._said: list[str] = []
+
+    def step(self, delta: Delta) -> bytes:
+        """See Writing."""
+        frames = super().step(Delta(usage=delta.usage))
+        if not delta.text or delta.index:
+            return frames
+        self._said.append(delta.text)
+        return frames + self.scribe.compacting()
+
+    def closing(self, error: Exception | None) -> bytes:
+        """See Writing."""
+        frames = super().closing(error)
+        if error is not None or not self._summary:
+            return frames
+        return frames + self.scribe.compacted(sealed(self._seal, self._summary))
+
+    def terminal(self, error: Exception | None) -> bytes:
+        """See Writing."""
+        if error is None and not self._summary:
+            error = wordless(self._turn)
+        return super().terminal(error)
+
+    @property
+    def _summary(self) -> str:
+        return "".join(self._said).strip()

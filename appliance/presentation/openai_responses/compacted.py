@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from appliance.domain.conversation.usage import Usage
-from appliance.domain.responses.record import Item
+from appliance.domain.responses.record import Item, id_of
 from appliance.presentation.openai_responses.frames import encode_json
 from appliance.presentation.openai_responses.resource import usage_object
 
@@ -18,7 +18,7 @@ def compacted(
     summary = {"id": f"cmp_{trace_id}", "type": "compaction", "encrypted_content": sealed}
     return encode_json(
         {
-            "id": f"resp_{trace_id}",
+            "id": id_of(trace_id),
             "object": "response.compaction",
             "created_at": created,
             "output": [*kept, summary],

@@ -8,7 +8,7 @@ wire, but the record of an exchange is read in those.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +21,15 @@ from appliance.presentation.json_body import convert
 from appliance.presentation.openai_responses.content import content_of, texts_of
 from appliance.presentation.openai_responses.items import MESSAGE, REFERENCE, type_of
 from appliance.presentation.openai_responses.recorded import recorded
+from appliance.presentation.openai_responses.tools import (
+    ADDITIONAL,
+    INPUT_FIELD,
+    SEARCH,
+    SEARCH_OUTPUT,
+    Key,
+    called,
+    tools_of,
+)
 from appliance.presentation.openai_responses.wire import (
     CallItem,
     CompactionItem,
@@ -28,14 +37,16 @@ from appliance.presentation.openai_responses.wire import (
     MessageItem,
     OutputItem,
     ReasoningItem,
+    SearchItem,
 )
 
 T = TypeVar("T")
 REDACTED = "redacted."  # before Anthropic's encrypted form of reasoning, in `encrypted_content`
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-INPUT_FIELD = "input"  # the argument of a custom tool, which has no schema of its own
+_CALLS = frozenset({"function_call", "custom_tool_call", "tool_search_call"})
 _ROLES = {"user": "user", "system": "system", "developer": "system", "assistant": "assistant"}
 _BETWEEN_ITEMS = Text("\n\n")
+TRIGGER, COMPACTION = "compaction_trigger", "compaction"
+_ASKED_TO_COMPACT = Unknown(TRIGGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +57,22 @@ class Entry:
     parts: tuple[Part, ...]
 
 
-def entries_of(items: Sequence[Item], place: str) -> list[Entry]:
-    """Those we have a word for, in order.  Raises InvalidRequest naming the item below `place`."""
+def entries_of(items: Sequence[Item], place: str, names: Mapping[Key, str]) -> list[Entry]:
+    """Those we have a word for, in order; `names` are those the tools go by.  Raises InvalidRequest
+    naming the item below `place`."""
     read = ((_READERS.get(type_of(item)), item, f"{place}[{n}]") for n, item in enumerate(items))
-    return [reader(item, at) for reader, item, at in read if reader is not None]
+    return [reader(called(item, names), at) for reader, item, at in read if reader is not None]
+
+
+def standing(entries: Sequence[Entry]) -> list[Entry]:
+    """Those that still say something: a compaction that was asked for among them stands for all
+    before it but instructions."""
+    begin = 0
+    for at, (asked, answer) in enumerate(pairwise(entries)):
+        if _ASKED_TO_COMPACT in asked.parts and _is_compaction(answer):
+            begin = at
+    rest = [entry for entry in entries[:begin] if entry.role == "system"]
+    return [entry for entry in (*rest, *entries[begin:]) if _ASKED_TO_COMPACT not in entry.parts]
 
 
 def is_cut_call(item: Item) -> bool:
@@ -60,7 +83,7 @@ def is_cut_call(item: Item) -> bool:
 def unread_types(items: Sequence[Item]) -> tuple[str, ...]:
     """The types of items that are left out of the conversation."""
     found = {type_of(item) for item in items}
-    return tuple(sorted(found - _READERS.keys() - {REFERENCE}))
+    return tuple(sorted(found - _READERS.keys() - {REFERENCE, ADDITIONAL}))
 
 
 def require_referred(items: Sequence[Item], earlier: Sequence[Item], place: str) -> None:
@@ -143,6 +166,23 @@ def _output(item: Item, place: str) -> Entry:
     return Entry("tool", (ToolResult(wire.call_id, parts, name=wire.name or ""),))
 
 
+def _search_call(item: Item, place: str) -> Entry:
+    wire = _read(item, SearchItem, place)
+    told = wire.arguments if isinstance(wire.arguments, dict) else {}
+    call_id, arguments = wire.call_id, msgspec.json.encode(told).decode()
+    return Entry("assistant", (ToolCall(call_id, SEARCH, arguments),) if call_id else ())
+
+
+def _search_output(item: Item, place: str) -> Entry:
+    """What was found is among the tools that are told."""
+    wire = _read(item, SearchItem, place)
+    if not wire.call_id:
+        return Entry("assistant", ())
+    found = ", ".join(tool.name for tool in tools_of(wire.tools)[0])
+    text = f"Tools that can be called from here on: {found}" if found else "No tools found."
+    return Entry("tool", (ToolResult(wire.call_id, (Text(text),), name=SEARCH),))
+
+
 def _reasoning(item: Item, place: str) -> Entry:
     wire = _read(item, ReasoningItem, place)
     text = texts_of(wire.content) or texts_of(wire.summary)
@@ -157,7 +197,16 @@ def _reasoning(item: Item, place: str) -> Entry:
 def _compaction(item: Item, place: str) -> Entry:
     """Only the domain can open it: it goes on as it is."""
     _read(item, CompactionItem, place)
-    return Entry("system", (Unknown("compaction", item),))
+    return Entry("system", (Unknown(COMPACTION, item),))
+
+
+def _is_compaction(entry: Entry) -> bool:
+    return any(isinstance(part, Unknown) and part.kind == COMPACTION for part in entry.parts)
+
+
+def _trigger(item: Item, place: str) -> Entry:
+    """No message: it says where the conversation stood when a compaction was asked for."""
+    return Entry("", (_ASKED_TO_COMPACT,))
 
 
 _READERS: Mapping[str, Callable[[Item, str], Entry]] = {
@@ -166,6 +215,9 @@ _READERS: Mapping[str, Callable[[Item, str], Entry]] = {
     "custom_tool_call": _custom_call,
     "function_call_output": _output,
     "custom_tool_call_output": _output,
+    "tool_search_call": _search_call,
+    SEARCH_OUTPUT: _search_output,
     "reasoning": _reasoning,
-    "compaction": _compaction,
+    COMPACTION: _compaction,
+    TRIGGER: _trigger,
 }

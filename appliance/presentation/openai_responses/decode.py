@@ -18,14 +18,16 @@ from appliance.domain.responses.record import Item, ResponseRequest
 from appliance.presentation.extensions import FIELDS, extensions
 from appliance.presentation.json_body import convert, decode_object
 from appliance.presentation.openai_responses.conversation import (
+    TRIGGER,
     Entry,
     entries_of,
     is_cut_call,
     messages_of,
     require_referred,
+    standing,
     unread_types,
 )
-from appliance.presentation.openai_responses.items import whole_items
+from appliance.presentation.openai_responses.items import type_of, whole_items
 from appliance.presentation.openai_responses.options import (
     ENCRYPTED,
     OPTION_NAMES,
@@ -34,6 +36,7 @@ from appliance.presentation.openai_responses.options import (
     wish_of,
 )
 from appliance.presentation.openai_responses.resource import echo_of
+from appliance.presentation.openai_responses.tools import brings_tools, names_of
 from appliance.presentation.openai_responses.wire import WireRequest
 
 DIALECT = "openai_responses"
@@ -46,11 +49,10 @@ _UNSERVED = {
 
 @dataclass(frozen=True, slots=True)
 class WireResponseRequest(ResponseRequest):
-    """With what its scribe needs: `echo` is repeated in the resource; `custom` names the tools
-    whose input is text; `summaries`: reasoning goes out as its summary; `encrypted`: and sealed."""
+    """With what its scribe needs: `echo` is repeated in the resource; `summaries`: reasoning goes
+    out as its summary; `encrypted`: and sealed."""
 
     echo: Mapping[str, Any] = field(default_factory=dict)
-    custom: frozenset[str] = frozenset()
     summaries: bool = False
     encrypted: bool = False
 
@@ -64,19 +66,18 @@ def decode(body: bytes, headers: Mapping[str, str]) -> WireResponseRequest:
     wire = convert(sent, WireRequest)
     _require_served(sent, wire)
     items = whole_items(sent.get("input"), body)
-    wish = wish_of(wire, sent)
-    chat = _chat_request(sent, wire, wish, unread_types(items), headers)
-    own = entries_of(items, PLACE)
+    own = _Own(wire, sent, items, headers)
+    chat, said = own.read(items)  # what is wrong with it is said before anything is looked up
     return WireResponseRequest(
         items=items,
-        continued=partial(_continued, chat, wire.instructions or "", items, own),
+        continued=partial(_continued, own, chat, said),
         model=wire.model or "",
         stream=bool(wire.stream),
         store=wire.store is not False,
         background=bool(wire.background),
+        compacts=bool(items) and type_of(items[-1]) == TRIGGER,
         previous_response_id=wire.previous_response_id or "",
         echo=echo_of(wire, sent),
-        custom=wish.custom,
         summaries=_wants_summaries(wire),
         encrypted=ENCRYPTED in (wire.include or ()),
     )
@@ -86,19 +87,31 @@ def _require_served(sent: Mapping[str, Any], wire: WireRequest) -> None:
     for name, why in _UNSERVED.items():
         if sent.get(name) is not None:
             raise InvalidRequest(f"{name}: {why}", param=name)
-    if not (wire.input or wire.previous_response_id or (wire.instructions and wire.input == [])):
+    # No items are no mistake yet: Codex prepares a turn with none, and instructions may be enough.
+    if not (wire.input or wire.previous_response_id or wire.input == []):
         raise InvalidRequest(f"{PLACE}: a text or items are needed", param=PLACE)
 
 
-def _chat_request(
-    sent: Mapping[str, Any],
-    wire: WireRequest,
-    wish: Wish,
-    unread: Sequence[str],
-    headers: Mapping[str, str],
-) -> ChatRequest:
-    """Without its messages."""
-    strangers = {name for name in sent if name.startswith("x_")} - FIELDS
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A request, without those it continues."""
+
+    wire: WireRequest
+    sent: Mapping[str, Any]
+    items: Sequence[Item]
+    headers: Mapping[str, str]
+
+    def read(self, items: Sequence[Item]) -> tuple[ChatRequest, list[Entry]]:
+        """What it asks for, still without messages, and what its own items say; `items` are all
+        that may bring tools."""
+        wish = wish_of(self.wire, self.sent, items)
+        chat = _chat_request(self, wish)
+        return chat, entries_of(self.items, PLACE, names_of(wish.options.tools))
+
+
+def _chat_request(own: _Own, wish: Wish) -> ChatRequest:
+    wire = own.wire
+    strangers = {name for name in own.sent if name.startswith("x_")} - FIELDS
     return ChatRequest(
         model=wire.model or "",
         messages=(),
@@ -108,33 +121,30 @@ def _chat_request(
         params=wish.params,
         options=wish.options,
         option_names=OPTION_NAMES,
-        extensions=_extensions(wire, headers),
+        extensions=_extensions(wire, own.headers),
         dropped=(
             *sorted(strangers),
             *unhonoured_includes(wire),
-            *(f"{PLACE}.{kind[:64]}" for kind in unread),
+            *(f"{PLACE}.{kind[:64]}" for kind in unread_types(own.items)),
         ),
         signs_reasoning=True,
     )
 
 
 def _continued(
-    chat: ChatRequest,
-    instructions: str,
-    items: Sequence[Item],
-    own: Sequence[Entry],
-    earlier: Sequence[Item],
+    own: _Own, chat: ChatRequest, said: Sequence[Entry], earlier: Sequence[Item]
 ) -> ChatRequest:
     """See ResponseRequest.continued."""
-    require_referred(items, earlier, PLACE)
+    require_referred(own.items, earlier, PLACE)
+    if brings_tools(earlier):
+        chat, said = own.read([*earlier, *own.items])
     # A call that was cut in the middle was not made, and has no result.
-    before = entries_of([item for item in earlier if not is_cut_call(item)], "previous_response_id")
-    messages = tuple(messages_of([*before, *own]))
-    if instructions:
+    made = [item for item in earlier if not is_cut_call(item)]
+    before = entries_of(made, "previous_response_id", names_of(chat.options.tools))
+    messages = tuple(messages_of(standing([*before, *said])))
+    if instructions := own.wire.instructions:
         source = {"role": "system", "content": instructions}
         messages = (Message("system", (Text(instructions),), source), *messages)
-    if not messages:
-        raise InvalidRequest(f"{PLACE}: nothing in it can be answered", param=PLACE)
     return replace(chat, messages=messages)
 
 

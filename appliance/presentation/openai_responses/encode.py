@@ -13,7 +13,7 @@ from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.events.exchange import Hit
-from appliance.domain.responses.record import ResponseRequest, Status
+from appliance.domain.responses.record import ID_PREFIX, ResponseRequest, Status
 from appliance.presentation.openai_responses.conversation import REDACTED
 from appliance.presentation.openai_responses.decode import WireResponseRequest
 from appliance.presentation.openai_responses.frames import Frames, encode_json, lifecycle
@@ -21,7 +21,6 @@ from appliance.presentation.openai_responses.output import COMPLETED, INCOMPLETE
 from appliance.presentation.openai_responses.resource import error_object, head_of, usage_object
 from appliance.presentation.sources import sources_field
 
-ID_PREFIX = "resp_"
 # Why an answer is not whole, in OpenAI's words, by finish reason.
 _REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 # No SDK has an event for a response that was cancelled: the resource says so, in the one event
@@ -43,7 +42,7 @@ def scribe(
 ) -> "ResponsesScribe":
     """One for each response; `created` and the `clock` are Unix seconds."""
     assert isinstance(request, WireResponseRequest), "only what `decode` made can be answered"
-    return ResponsesScribe(request, chat.model, response_id, created, clock)
+    return ResponsesScribe(request, chat, response_id, created, clock)
 
 
 class ResponsesScribe:
@@ -54,7 +53,7 @@ class ResponsesScribe:
     def __init__(
         self,
         request: WireResponseRequest,
-        model: str,
+        chat: ChatRequest,
         response_id: str,
         created: int,
         clock: Callable[[], float],
@@ -62,7 +61,7 @@ class ResponsesScribe:
         self.store = request.store
         self.encrypted = request.encrypted
         self.sources: tuple[Hit, ...] | None = None
-        self._head = head_of(response_id, created, model)
+        self._head = head_of(response_id, created, chat.model)
         # Tools and instructions of an agent are tens of kilobytes, and go out three times.
         self._echo = encode_json(request.echo)[1:]
         self._clock = clock
@@ -70,7 +69,7 @@ class ResponsesScribe:
         self._output = Output(
             self._frames,
             response_id.removeprefix(ID_PREFIX),
-            custom=request.custom,
+            tools={tool.name: tool for tool in chat.options.tools},
             summaries=request.summaries,
         )
         self._status: Status = "in_progress"
@@ -112,6 +111,14 @@ class ResponsesScribe:
         if delta.usage is not None:
             self._usage = delta.usage
         return self._content(delta) if delta.index == 0 else b""
+
+    def compacting(self) -> bytes:
+        """See Scribe."""
+        return self._output.compacting()
+
+    def compacted(self, sealed: str) -> bytes:
+        """See Scribe."""
+        return self._output.compacted(sealed)
 
     def close(self) -> bytes:
         """See Scribe."""

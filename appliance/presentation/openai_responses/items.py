@@ -23,6 +23,8 @@ PREFIXES: Mapping[str, str] = {
     "custom_tool_call_output": "ctco",
     "reasoning": "rs",
     "compaction": "cmp",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
 }
 _HASH_BYTES = 12
 

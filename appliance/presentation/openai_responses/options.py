@@ -17,15 +17,16 @@ from appliance.domain.conversation.options import (
     ToolChoice,
 )
 from appliance.domain.errors import InvalidRequest
-from appliance.presentation.json_body import convert
-from appliance.presentation.openai_responses.conversation import INPUT_FIELD
+from appliance.domain.responses.record import Item
 from appliance.presentation.openai_responses.recorded import recorded_tool
-from appliance.presentation.openai_responses.wire import (
-    Object,
-    WireRequest,
-    WireTool,
-    WireToolChoice,
+from appliance.presentation.openai_responses.tools import (
+    CUSTOM,
+    FUNCTION,
+    chosen,
+    names_of,
+    tools_of,
 )
+from appliance.presentation.openai_responses.wire import WireRequest, WireToolChoice
 
 OPTION_NAMES: Mapping[str, str] = {
     "max_output_tokens": "max_output_tokens",
@@ -41,7 +42,6 @@ OPTION_NAMES: Mapping[str, str] = {
     "reasoning.effort": "reasoning",
 }
 ENCRYPTED = "reasoning.encrypted_content"
-CUSTOM = "custom"
 # What the gateway itself does, or has nothing to do for: a backend is told none of these.
 _OURS = frozenset({
     "background", "include", "input", "instructions", "max_tool_calls", "metadata", "model",
@@ -66,28 +66,21 @@ _MODES: Mapping[str, Literal["auto", "none", "required"]] = {
     "none": "none",
     "required": "required",
 }
-_INPUT_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {INPUT_FIELD: {"type": "string", "description": "The whole input of the tool."}},
-    "required": [INPUT_FIELD],
-    "additionalProperties": False,
-}
 _SHOWN_CHARS = 64  # of a word of the client's that goes into a header
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """`custom` names the tools whose calls go out as `custom_tool_call`."""
+    """`params` is what was said of them, for the record and for who is told less."""
 
     options: Options
     params: Mapping[str, Any]
-    custom: frozenset[str]
 
 
-def wish_of(wire: WireRequest, sent: Mapping[str, Any]) -> Wish:
-    """Raises InvalidRequest naming the field."""
-    tools, custom, hosted = _tools(wire.tools or ())
-    choice = _tool_choice(wire.tool_choice)
+def wish_of(wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]) -> Wish:
+    """`items` may bring tools.  Raises InvalidRequest naming the field."""
+    tools, hosted = tools_of(wire.tools or (), items)
+    choice = _tool_choice(wire.tool_choice, tools)
     if isinstance(wire.tool_choice, WireToolChoice) and wire.tool_choice.type == "allowed_tools":
         tools, choice = _allowed(tools, wire.tool_choice)
     options = Options(
@@ -104,7 +97,7 @@ def wish_of(wire: WireRequest, sent: Mapping[str, Any]) -> Wish:
         response_format=_format(wire),
         reasoning=_reasoning(wire),
     )
-    return Wish(options, _params(sent, options), custom)
+    return Wish(options, _params(sent, options))
 
 
 def unhonoured_includes(wire: WireRequest) -> tuple[str, ...]:
@@ -144,47 +137,7 @@ def _is_usual(name: str, value: Any) -> bool:
     return usual is not None and isinstance(value, str | int) and value in usual
 
 
-def _tools(sent: Sequence[Object]) -> tuple[tuple[Tool, ...], frozenset[str], tuple[str, ...]]:
-    """Functions and custom tools; the names of the latter; the types of all others, each once."""
-    tools: list[Tool] = []
-    custom: set[str] = set()
-    hosted: list[str] = []
-    for at, tool in enumerate(sent):
-        place, kind = f"tools[{at}]", tool.get("type")
-        if kind not in ("function", CUSTOM):
-            if not isinstance(kind, str) or not kind:
-                raise InvalidRequest(f"{place}.type: a text is needed", param=f"{place}.type")
-            hosted.append(kind[:_SHOWN_CHARS])
-            continue
-        wire = _tool(tool, place)
-        if kind == CUSTOM:
-            custom.add(wire.name)
-            tools.append(Tool(wire.name, _described(wire), _INPUT_SCHEMA))
-        else:
-            told = wire.parameters or {}
-            tools.append(Tool(wire.name, wire.description or "", told, wire.strict))
-    return tuple(tools), frozenset(custom), tuple(dict.fromkeys(hosted))
-
-
-def _tool(sent: Object, place: str) -> WireTool:
-    try:
-        return convert(sent, WireTool)
-    except InvalidRequest as exc:
-        raise InvalidRequest(f"{place}.{exc}", param=f"{place}.{exc.param or ''}") from exc
-
-
-def _described(tool: WireTool) -> str:
-    """A grammar cannot be enforced through a schema: the model is told of it."""
-    told = tool.format or {}
-    definition = told.get("definition")
-    if not isinstance(definition, str):
-        return tool.description or ""
-    syntax = told.get("syntax")
-    grammar = f"Its input must follow this grammar ({syntax}):\n{definition}"
-    return f"{tool.description}\n\n{grammar}" if tool.description else grammar
-
-
-def _tool_choice(choice: str | WireToolChoice | None) -> ToolChoice | None:
+def _tool_choice(choice: str | WireToolChoice | None, tools: Sequence[Tool]) -> ToolChoice | None:
     if choice is None:
         return None
     if isinstance(choice, str):
@@ -193,10 +146,11 @@ def _tool_choice(choice: str | WireToolChoice | None) -> ToolChoice | None:
             known = ", ".join(_MODES)
             raise InvalidRequest(f"tool_choice must be one of {known}", param="tool_choice")
         return ToolChoice(mode)
-    if choice.type in ("function", CUSTOM):
+    if choice.type in (FUNCTION, CUSTOM):
         if not choice.name:
             raise InvalidRequest("tool_choice.name: which tool?", param="tool_choice.name")
-        return ToolChoice("tool", choice.name)
+        name = names_of(tools).get((choice.namespace or "", choice.name), choice.name)
+        return ToolChoice("tool", name)
     return ToolChoice("auto")
 
 
@@ -209,8 +163,7 @@ def _allowed(
         raise InvalidRequest(
             "tool_choice.mode must be one of auto, required", param="tool_choice.mode"
         )
-    named = {name for tool in choice.tools or () if isinstance(name := tool.get("name"), str)}
-    return tuple(tool for tool in tools if tool.name in named), ToolChoice(mode)
+    return chosen(tools, choice.tools or ()), ToolChoice(mode)
 
 
 def _format(wire: WireRequest) -> ResponseFormat | None:

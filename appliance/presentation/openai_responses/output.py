@@ -6,36 +6,49 @@ beside each other, since their steps may come mixed.  A message ends when anythi
 is then commentary; the one the answer ends with is the final answer.
 """
 
+from collections.abc import Mapping
+
+from appliance.domain.conversation.options import Tool
 from appliance.domain.conversation.stream import ToolCallDelta
 from appliance.presentation.openai_responses.frames import Frames, Wire
 from appliance.presentation.openai_responses.spoken import (
     Call,
+    Compaction,
     CustomCall,
     Message,
     Reasoning,
+    SearchCall,
     Spoken,
 )
+from appliance.presentation.openai_responses.tools import CUSTOM, FUNCTION, SEARCH, key_of
 
 COMMENTARY, FINAL = "commentary", "final_answer"
 COMPLETED, INCOMPLETE, IN_PROGRESS = "completed", "incomplete", "in_progress"
+# Type of a tool -> what its calls are, and what their ids begin with.
+_CALLS: Mapping[str, tuple[type[Call], str]] = {
+    FUNCTION: (Call, "fc"),
+    CUSTOM: (CustomCall, "ctc"),
+    SEARCH: (SearchCall, "tsc"),
+}
 
 
 class Output:
     """Every method that says something returns its frames."""
 
     def __init__(
-        self, frames: Frames, stem: str, *, custom: frozenset[str], summaries: bool
+        self, frames: Frames, stem: str, *, tools: Mapping[str, Tool], summaries: bool
     ) -> None:
-        """`stem` is what the ids of its items have in common; see WireResponseRequest for the
-        rest."""
+        """`stem` is what the ids of its items have in common; `tools` are those the model was told
+        of; `summaries` as in WireResponseRequest."""
         self._frames = frames
         self._stem = stem
-        self._custom = custom
+        self._tools = tools
         self._summaries = summaries
         self._begun = 0
         self._done: dict[int, Wire] = {}
         self._message: Message | None = None
         self._reasoning: Reasoning | None = None
+        self._compaction: Compaction | None = None
         self._calls: dict[int, Call] = {}  # open ones, by their place among the calls
         self._called: set[int] = set()  # all that began
         self._spoke = False
@@ -85,6 +98,20 @@ class Output:
             opened += call.begin()
         return opened + (call.add(step.arguments) if step.arguments else b"")
 
+    def compacting(self) -> bytes:
+        """A step of a summary."""
+        opened, compaction = b"", self._compaction
+        if compaction is None:
+            self._compaction = compaction = Compaction(self._frames, *self._next("cmp"))
+            opened = compaction.begin()
+        return opened + compaction.add("")
+
+    def compacted(self, sealed: str) -> bytes:
+        """The summary is whole; one that does not become so is not among the items."""
+        assert self._compaction is not None, "compacting() comes first"
+        self._compaction.sealed = sealed
+        return self._end(self._compaction, COMPLETED)
+
     def finish(self, status: str) -> bytes:
         """End all that is open; an answer that came to its end without a word is an empty one."""
         opened = b""
@@ -129,9 +156,9 @@ class Output:
         return ended + made.begin(), made
 
     def _new_call(self, step: ToolCallDelta) -> Call:
-        if step.name in self._custom:
-            return CustomCall(self._frames, *self._next("ctc"), step.id, step.name)
-        return Call(self._frames, *self._next("fc"), step.id, step.name)
+        tool = self._tools.get(step.name) or Tool(step.name)  # models also call what is not there
+        kind, prefix = _CALLS[(tool.source or {}).get("type", FUNCTION)]
+        return kind(self._frames, *self._next(prefix), step.id, key_of(tool))
 
     def _end_reasoning(self, status: str = COMPLETED) -> bytes:
         ended, self._reasoning = self._reasoning, None

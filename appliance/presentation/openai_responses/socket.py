@@ -19,9 +19,6 @@ from appliance.presentation.errors import ErrorView
 CREATE = "response.create"
 MAX_LANE_CHARS = 256
 _DATA = b"data: "
-_DONE = b"data: [DONE]"
-_FAILED = '"type":"response.failed"'
-_TYPE_WITHIN_CHARS = 200  # the events' own fields come first; a lane may come before them
 
 
 class _Envelope(msgspec.Struct, omit_defaults=True):
@@ -90,13 +87,8 @@ def read_frame(text: str) -> Frame:
 def messages(frames: bytes, lane: str = "") -> Iterator[str]:
     """The text frames that server-sent `frames` become: whole ones, any number."""
     for line in frames.split(b"\n"):
-        if line.startswith(_DATA) and line != _DONE:
+        if line.startswith(_DATA):
             yield _in_lane(line[len(_DATA) :].decode(), lane)
-
-
-def has_failed(message: str) -> bool:
-    """True for the last text frame of a response that failed."""
-    return _FAILED in message[: _TYPE_WITHIN_CHARS + MAX_LANE_CHARS]
 
 
 def size_bytes(items: Sequence[Item]) -> int:

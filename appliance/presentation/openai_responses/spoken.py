@@ -1,14 +1,14 @@
-"""The items of an answer while they are being said: a message, reasoning, a call.  Each writes the
-events it begins with, goes on with and ends with, and is itself at any time.  Used by `output`;
-pure.
+"""The items of an answer while they are being said: a message, reasoning, a call, a compaction.
+Each writes the events it begins with, goes on with and ends with, and is itself at any time.  Used
+by `output`; pure.
 """
 
 from typing import Any, Protocol
 
 import msgspec
 
-from appliance.presentation.openai_responses.conversation import INPUT_FIELD
 from appliance.presentation.openai_responses.frames import Frames, Wire, delta_head
+from appliance.presentation.openai_responses.tools import INPUT_FIELD, Key
 
 
 class Spoken(Protocol):
@@ -150,12 +150,12 @@ class Reasoning(_Spoken):
 
 
 class Call(_Spoken):
-    """A call of a function; its pieces are JSON text."""
+    """A call of a function, which is `key` to its client; its pieces are JSON text."""
 
-    def __init__(self, frames: Frames, item_id: str, index: int, call_id: str, name: str) -> None:
+    def __init__(self, frames: Frames, item_id: str, index: int, call_id: str, key: Key) -> None:
         super().__init__(frames, item_id, index)
         self._call_id = call_id
-        self._name = name
+        self._namespace, self._name = key
         self._head = delta_head("response.function_call_arguments.delta", **self._of)
 
     @property
@@ -188,9 +188,14 @@ class Call(_Spoken):
             "type": "function_call",
             "status": status,
             "call_id": self._call_id,
-            "name": self._name,
+            **self._called,
             "arguments": self.said,
         }
+
+    @property
+    def _called(self) -> Wire:
+        name: Wire = {"name": self._name}
+        return {**name, "namespace": self._namespace} if self._namespace else name
 
 
 class CustomCall(Call):
@@ -215,7 +220,7 @@ class CustomCall(Call):
             "type": "custom_tool_call",
             "status": status,
             "call_id": self._call_id,
-            "name": self._name,
+            **self._called,
             "input": "" if status == "in_progress" else self._input(),
         }
 
@@ -229,6 +234,54 @@ class CustomCall(Call):
         if isinstance(text, str):
             return text
         return self.said if arguments else ""
+
+
+class SearchCall(Call):
+    """A call of the search for tools: its arguments are an object, and go out when it is whole."""
+
+    def add(self, text: str) -> bytes:
+        """See Spoken."""
+        self.pieces.append(text)
+        return b""
+
+    def end(self, status: str) -> bytes:
+        """See Spoken."""
+        return self._done(self.item(status))
+
+    def item(self, status: str) -> Wire:
+        """See Spoken."""
+        return {
+            "id": self._id,
+            "type": "tool_search_call",
+            "status": status,
+            "call_id": self._call_id,
+            "execution": "client",
+            "arguments": msgspec.json.decode(self.said) if self.whole else {},
+        }
+
+
+class Compaction(_Spoken):
+    """A summary of the conversation: nothing of it shows before it is whole and `sealed`."""
+
+    def __init__(self, frames: Frames, item_id: str, index: int) -> None:
+        super().__init__(frames, item_id, index)
+        self.sealed = ""
+
+    def begin(self) -> bytes:
+        """See Spoken."""
+        return self._added(self.item("in_progress"))
+
+    def add(self, text: str) -> bytes:
+        """See Spoken: it says that there is more."""
+        return self._event("response.compaction.compacting")
+
+    def end(self, status: str) -> bytes:
+        """See Spoken."""
+        return self._done(self.item(status))
+
+    def item(self, status: str) -> Wire:
+        """See Spoken; it has no status."""
+        return {"id": self._id, "type": "compaction", "encrypted_content": self.sealed}
 
 
 def _output_text(text: str) -> Wire:

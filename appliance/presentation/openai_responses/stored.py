@@ -9,6 +9,7 @@ import msgspec
 from appliance.domain.errors import InvalidRequest
 from appliance.domain.responses.record import Item
 from appliance.presentation.errors import view
+from appliance.presentation.openai_responses.conversation import COMPACTION
 from appliance.presentation.openai_responses.frames import encode_json, lifecycle, numbered
 from appliance.presentation.openai_responses.output import INCOMPLETE
 
@@ -130,7 +131,7 @@ def _events(frames: bytes) -> Iterator[tuple[bytes, Wire]]:
 def _say(items: dict[int, Wire], event: Wire) -> None:
     """Add one event to the items it is about."""
     kind, index = event["type"], event.get("output_index")
-    if kind == "response.output_item.added":
+    if kind == "response.output_item.added" and event["item"]["type"] != COMPACTION:
         items[event["output_index"]] = {**event["item"], "status": INCOMPLETE}
     elif kind == "response.output_item.done":
         items[event["output_index"]] = event["item"]

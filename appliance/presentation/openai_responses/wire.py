@@ -48,11 +48,20 @@ class WireTool(msgspec.Struct):
     format: Object | None = None
 
 
+class WireNamespace(msgspec.Struct):
+    """A tool of type `namespace`, and an item that brings tools, which has no name."""
+
+    tools: list[Object]
+    name: str | None = None
+    description: str | None = None
+
+
 class WireToolChoice(msgspec.Struct):
     """`tool_choice` in its long form; `mode` and `tools` are those of `allowed_tools`."""
 
     type: str
     name: str | None = None
+    namespace: str | None = None
     mode: str | None = None
     tools: list[Object] | None = None
 
@@ -114,6 +123,14 @@ class CustomCallItem(msgspec.Struct):
     call_id: Annotated[str, Meta(min_length=1)]
     name: Annotated[str, Meta(min_length=1)]
     input: str | None = None
+
+
+class SearchItem(msgspec.Struct):
+    """`tool_search_call` and `tool_search_output`; no `call_id` where no client executed it."""
+
+    call_id: str | None = None
+    arguments: Any = None
+    tools: list[Object] = []
 
 
 class OutputItem(msgspec.Struct):

@@ -1,5 +1,6 @@
 """One case an event sequence.  `ending` in its conversation is how it ends where it does not end
-well: `error`, the words of a backend that failed, or `cancelled`."""
+well: `error`, the words of a backend that failed, or `cancelled`.  `sealed` is what an answer that
+is a summary goes out as."""
 
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from appliance.presentation.openai_responses.encode import ResponsesScribe
 from tests.unit.presentation.golden import cases, collected, conversation, load, steps
 
 CASES = cases("openai_responses")
+ANSWERS = ("answer", "ending", "sealed")
 RESPONSE_ID, CREATED = "resp_0001", 1_700_000_000
 
 
@@ -34,16 +36,23 @@ def streamed(case: Path) -> tuple[bytes, bytes]:
     write = writer(case)
     frames = write.queued() if load(case / "request.json").get("background") else b""
     frames += write.opening()
-    frames += b"".join(map(write.delta, steps(said["answer"]))) + write.close()
+    frames += b"".join(map(write.delta, steps(said["answer"]))) + compacted(write, said)
+    frames += write.close()
     frames += write.terminal(error, cancelled=ending.get("cancelled", False))
     return frames, write.resource()
+
+
+def compacted(write: ResponsesScribe, said: dict[str, Any]) -> bytes:
+    if "sealed" not in said:
+        return b""
+    return write.compacting() + write.compacting() + write.compacted(said["sealed"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_request_is_the_conversation_it_says(case: Path) -> None:
     said = load(case / "conversation.json")
     read = told(decode((case / "request.json").read_bytes(), {}))
-    assert read == {name: v for name, v in said.items() if name not in ("answer", "ending")}
+    assert read == {name: v for name, v in said.items() if name not in ANSWERS}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -55,7 +64,7 @@ def test_an_answer_is_these_frames_and_this_resource(case: Path) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if "ending" not in load(case / "conversation.json")],
+    [case for case in CASES if not {"ending", "sealed"} & load(case / "conversation.json").keys()],
     ids=lambda case: case.name,
 )
 def test_what_is_asked_once_is_the_same_resource(case: Path) -> None:

@@ -11,7 +11,6 @@ from appliance.domain.errors import BackendBusy, InvalidRequest
 from appliance.presentation.errors import view
 from appliance.presentation.openai_responses.socket import (
     error_frame,
-    has_failed,
     messages,
     read_frame,
 )
@@ -20,7 +19,6 @@ EVENTS = (
     b'event: response.created\ndata: {"type":"response.created","sequence_number":0}\n\n'
     b": keep-alive\n\n"
     b'event: response.failed\ndata: {"type":"response.failed","sequence_number":1}\n\n'
-    b"data: [DONE]\n\n"
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -93,7 +91,6 @@ def test_a_background_response_is_not_for_a_socket() -> None:
 def test_every_event_is_a_text_frame_without_its_sse_lines() -> None:
     frames = list(messages(EVENTS))
     assert [json.loads(frame)["sequence_number"] for frame in frames] == [0, 1]
-    assert [has_failed(frame) for frame in frames] == [False, True]
 
 
 def test_every_frame_names_its_lane() -> None:

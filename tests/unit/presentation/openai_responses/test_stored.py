@@ -127,3 +127,11 @@ def test_a_compaction() -> None:
         {"id": "cmp_t", "type": "compaction", "encrypted_content": "ag1.x"},
     ]
     assert body["usage"]["total_tokens"] == 7
+
+
+def test_a_summary_that_never_became_whole_is_none_of_an_orphans_items() -> None:
+    case = next(case for case in CASES if case.name == "compaction")
+    frames, _ = streamed(case)
+    half = frames[: frames.index(b"event: response.output_item.done")]
+    resource, _ = rebuilt(b'{"output":[]}', half, "gone")
+    assert output_items(resource) == []
