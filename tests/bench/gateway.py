@@ -1,17 +1,16 @@
 """What the gateway costs: CPU per request and per streamed chunk, start-up, memory; and `up`.
 
-    scripts/bench                 (python tests/bench/gateway.py)
+    scripts/bench                 (python -m tests.bench.gateway)
 
-A gateway in its own process, all default middleware on, its spool shipping to a real NATS server; a
-backend of OpenAI's wire that answers at once, or streams 64 chunks 5 ms apart, asked through chat
-completions, through Messages, through Ollama's wire, and through chat completions with nothing to
+A gateway in its own process, all default middleware on, its spool shipping to a real NATS server,
+responses stored in a real PostgreSQL; a backend of OpenAI's wire that answers at once, or streams
+64 chunks 5 ms apart, asked through every surface, and through chat completions with nothing to
 parse; load and backend share the other core.  Prints one line per figure: name median p99 n
 machine.  CPU is user and system of the gateway's process; each figure is one round, so p99 is over
-rounds.
+rounds.  `…_to_chat` is what a surface costs in relation to chat completions of the same round.
 """
 
 import asyncio
-import json
 import multiprocessing
 import os
 import platform
@@ -21,139 +20,25 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import cast
 
-import uvloop
-
+from appliance.infra.postgres.migrate import migrate
+from tests.bench.load import LOADS, SOCKETS, drive
+from tests.bench.upstream import CHUNKS, pin, serve_upstream
 from tests.fakes.appliance import Appliance
 from tests.fakes.gateway import GatewayProcess, backend_config, free_port
+from tests.fakes.postgres import Cluster
 from tests.fixtures_nats import NatsServer
 
 ROUNDS = 7
 REQUESTS = 3000
 CONNECTIONS = 32
 STREAMS = 32
-CHUNKS = 64
-CHAT, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/messages", "/api/chat"
-PATHS = {
-    "chat": (CHAT, "bench"),
-    "messages": (MESSAGES, "bench"),
-    "ollama": (OLLAMA, "bench"),
-    "raw": (CHAT, "raw"),
-}
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-TEXT = "The committee met on Tuesday to discuss the proposed changes. " * 15
-
-ONCE = json.dumps(
-    {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "bench",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": TEXT[:400]},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": 200, "completion_tokens": 64, "total_tokens": 264},
-    }
-).encode()
-
-
-class Upstream(asyncio.Protocol):
-    """Answers every POST on one connection, one after the other."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
-        self.seen = b""
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def data_received(self, data: bytes) -> None:
-        self.seen += data
-        head, blank, body = self.seen.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-        if not blank or (head.startswith(b"POST") and len(body) < length):
-            return
-        self.seen = b""
-        if b'"stream":true' in body:
-            task = asyncio.ensure_future(self.stream())
-            self.tasks.add(task)
-        else:
-            answer = ONCE if head.startswith(b"POST") else b'{"data":[{"id":"bench"}]}'
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
-            )
-
-    async def stream(self) -> None:
-        self.transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
-        )
-        begun = time.monotonic()
-        for n in range(CHUNKS):
-            finish = '"stop"' if n == CHUNKS - 1 else "null"
-            event = (
-                '{"id":"c","object":"chat.completion.chunk","created":1,"model":"bench","choices":'
-                f'[{{"index":0,"delta":{{"content":"word {n} "}},"finish_reason":{finish}}}]}}'
-            )
-            self.write_chunk(f"data: {event}\n\n".encode())
-            await asyncio.sleep(max(0.0, begun + (n + 1) * 0.005 - time.monotonic()))
-        self.write_chunk(b"data: [DONE]\n\n")
-        self.transport.write(b"0\r\n\r\n")
-
-    def write_chunk(self, data: bytes) -> None:
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-
-def serve_upstream(port: int) -> None:
-    """The backend's process."""
-    pin(1)
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
-        await server.serve_forever()
-
-    uvloop.run(run())
-
-
-async def converse(port: int, payload: bytes, count: int) -> None:
-    """`count` requests on one connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(count):
-        writer.write(payload)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
-        if b"content-length:" in head.lower():
-            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        else:
-            await reader.readuntil(b"\r\n0\r\n\r\n")
-    writer.close()
-
-
-def payload_of(stream: bool, path: str = CHAT, model: str = "bench") -> bytes:
-    messages = [{"role": "user", "content": TEXT}]
-    asked = {"model": model, "messages": messages, "stream": stream, "max_tokens": 256}
-    body = json.dumps(asked, separators=(",", ":")).encode()
-    return (
-        b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-        % (path.encode(), len(body), body)
-    )
-
-
-def pin(core: int) -> None:
-    """This process to one core, where there are two."""
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {core})
+STREAMS_EACH = 2
 
 
 def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+    """User and system, of all its threads, to the nanosecond: /proc counts ticks of 10 ms."""
+    return time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), as Linux numbers them
 
 
 def pss_mib(pid: int) -> float:
@@ -185,20 +70,31 @@ def rounds(
     return {name: values[1:] for name, values in figures.items()}
 
 
-def drive(port: int, payload: bytes, connections: int, each: int) -> None:
-    async def run() -> None:
-        await asyncio.gather(*(converse(port, payload, each) for _ in range(connections)))
+def tell(kind: str, figures: Mapping[str, list[float]], n: int) -> None:
+    """The figures, and each in relation to chat completions."""
+    for name, values in figures.items():
+        line(f"gateway_cpu_per_{name}_{kind}", "us", values, n)
+    for name, values in figures.items():
+        if name != "chat":
+            ratios = [value / chat for value, chat in zip(values, figures["chat"], strict=True)]
+            line(f"gateway_{name}_{kind}_to_chat", "x", ratios, n)
 
-    uvloop.run(run())
+
+def configured(folder: Path, upstream: int, nats: NatsServer, dsn: str) -> str:
+    """The gateway's configuration; its secrets are files."""
+    (folder / "token").write_text(nats.config.token)
+    (folder / "dsn").write_text(dsn)
+    tables = (
+        "max_in_flight = 1024",
+        '[[models]]\nmatch = "raw"\nbackend = "scripted"\nupstream_model = "bench"\nparsers = []',
+        f'[nats]\nurl = "{nats.config.url}"\ntoken = "file:{folder}/token"',
+        f'[postgres]\ndsn = "file:{folder}/dsn"',
+    )
+    return backend_config(f"http://127.0.0.1:{upstream}/v1", more="\n".join(tables))
 
 
-def measure(folder: Path, upstream: int, nats: NatsServer) -> None:
-    token = folder / "token"
-    token.write_text(nats.config.token)
-    raw = '[[models]]\nmatch = "raw"\nbackend = "scripted"\nupstream_model = "bench"\nparsers = []'
-    nats_table = f'[nats]\nurl = "{nats.config.url}"\ntoken = "file:{token}"'
-    more = f"max_in_flight = 1024\n{raw}\n{nats_table}"
-    config = backend_config(f"http://127.0.0.1:{upstream}/v1", more=more)
+def measure(folder: Path, config: str) -> None:
+    """One gateway: what it takes to be there, requests, chunks."""
     begun = time.monotonic()
     with GatewayProcess(folder, config) as gateway:
         line("gateway_ready", "s", [time.monotonic() - begun], 1)
@@ -208,18 +104,16 @@ def measure(folder: Path, upstream: int, nats: NatsServer) -> None:
         line("gateway_memory_idle", "MiB", [pss_mib(pid)], 1)
         each = REQUESTS // CONNECTIONS
         once = {
-            name: partial(drive, gateway.port, payload_of(False, path, model), CONNECTIONS, each)
-            for name, (path, model) in PATHS.items()
+            name: partial(drive, gateway.port, load, CONNECTIONS, each, stream=False)
+            for name, load in LOADS.items()
         }
-        for name, values in rounds(pid, each * CONNECTIONS, once).items():
-            line(f"gateway_cpu_per_{name}_request", "us", values, REQUESTS)
+        tell("request", rounds(pid, each * CONNECTIONS, once), REQUESTS)
         paced = {
-            name: partial(drive, gateway.port, payload_of(True, path, model), STREAMS, 2)
-            for name, (path, model) in PATHS.items()
+            name: partial(drive, gateway.port, load, STREAMS, STREAMS_EACH, stream=True)
+            for name, load in (LOADS | SOCKETS).items()
         }
-        chunks = STREAMS * 2 * CHUNKS
-        for name, values in rounds(pid, chunks, paced).items():
-            line(f"gateway_cpu_per_{name}_chunk", "us", values, chunks)
+        chunks = STREAMS * STREAMS_EACH * CHUNKS
+        tell("chunk", rounds(pid, chunks, paced), chunks)
         line("gateway_memory_after", "MiB", [pss_mib(pid)], 1)
 
 
@@ -242,13 +136,18 @@ def main() -> None:
     backend.start()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        folder.chmod(0o755)  # the unprivileged user of PostgreSQL has to get in
         measure_up(folder / "up")
-        nats = NatsServer(folder)
+        nats, postgres = NatsServer(folder), Cluster(folder, fsync=True)
         nats.start()
         pin(1)
         try:
-            measure(folder, upstream, nats)
+            asyncio.run(postgres.create())
+            dsn = postgres.create_database()
+            asyncio.run(migrate(dsn))
+            measure(folder, configured(folder, upstream, nats, dsn))
         finally:
+            postgres.stop()
             nats.kill()
             backend.terminate()
 

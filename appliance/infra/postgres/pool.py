@@ -89,9 +89,19 @@ class PostgresPool:
         Raises PartUnavailable(part="postgres") when the server cannot be reached, is too slow, or
         has not been migrated; other psycopg errors (a constraint, a value) pass.
         """
+        async with self.exchange() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def exchange(self) -> AsyncIterator[Connection]:
+        """A connection for one statement, or for one `pipeline()` of them: the server makes either
+        a transaction of its own, without the round trips of BEGIN and COMMIT.
+
+        Raises what `transaction` raises.
+        """
         connection = await self._acquire()
         try:
-            async with asyncio.timeout(self._timeout_s), connection.transaction():
+            async with asyncio.timeout(self._timeout_s):
                 yield connection
         except TimeoutError as exc:
             raise _unavailable(f"did not answer within {self._timeout_s:g} s") from exc

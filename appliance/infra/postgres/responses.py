@@ -1,7 +1,7 @@
 """Responses that clients had stored: the table `api_responses`.
 
-Implements domain.responses.ports.ResponseStore.  Every method is one transaction of the pool, with
-the pool's limits.  A live row has a lease, by the database's clock alone: gateways need not agree
+Implements domain.responses.ports.ResponseStore.  Every method is one transaction, with the
+limits of the pool.  A live row has a lease, by the database's clock alone: gateways need not agree
 on the time.  The row's own lock decides every race (finish, cancel, delete, an orphan taken up
 elsewhere, `appliance forget`): the first to commit wins, and whoever comes later is told.
 """
@@ -10,9 +10,10 @@ import asyncio
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
+from psycopg import Rollback
 from psycopg.rows import dict_row
 
 from appliance.domain.errors import PartUnavailable
@@ -24,6 +25,7 @@ from appliance.infra.postgres.writers.forgotten import digest
 
 CHAIN_BYTES: Final = 64 * 1024 * 1024  # resources and items of one chain, in memory at once
 SETTLE_S: Final = 15.0
+PATIENCE: Final = 0.25  # of a lease, of which a third is what passes between two renewals
 CLAIM_S: Final = 30.0  # for making an orphan whole; who dies of it leaves it to the next one
 # 10 000 frames, 2.3 MB: 4 ms for 90 KB; the usual 6 takes 10 ms for 81 KB.
 LEVEL: Final = 1
@@ -74,9 +76,13 @@ SELECT {_COLUMNS} FROM chain JOIN api_responses ON id = link
 WHERE place = 1 OR bytes <= %(bytes)s ORDER BY place DESC
 """
 _DELETE = "DELETE FROM api_responses WHERE id = %s"
+# A row that somebody holds, frozen perhaps, must not keep the others from being renewed.
 _RENEW = """
-UPDATE api_responses SET lease_until = now() + make_interval(secs => %s)
-WHERE id = ANY(%s) AND lease_until IS NOT NULL RETURNING id, cancel_asked
+WITH free AS (SELECT id FROM api_responses
+    WHERE id = ANY(%(ids)s) AND lease_until IS NOT NULL FOR UPDATE SKIP LOCKED),
+renewed AS (UPDATE api_responses SET lease_until = now() + make_interval(secs => %(lease_s)s)
+    WHERE id IN (SELECT id FROM free))
+SELECT id, cancel_asked FROM api_responses WHERE id = ANY(%(ids)s) AND lease_until IS NOT NULL
 """
 _ASK_CANCEL = """
 UPDATE api_responses SET cancel_asked = true WHERE id = %s AND lease_until IS NOT NULL
@@ -92,8 +98,9 @@ RETURNING {_KEPT}, true AS orphaned
 
 
 class PostgresResponseStore:
-    """`settle_s`: for so long after PostgreSQL was away, as far as this gateway saw, nothing is
-    taken for an orphan: nobody could renew a lease meanwhile.  Give it the length of a lease."""
+    """`settle_s`: for so long after PostgreSQL was away, or frozen, as far as this gateway saw,
+    nothing is taken for an orphan: nobody could renew a lease meanwhile.  Give it the length of a
+    lease."""
 
     def __init__(
         self,
@@ -108,6 +115,7 @@ class PostgresResponseStore:
         self._chain_bytes = chain_bytes
         self._monotonic = monotonic
         self._well_since: float | None = None
+        self._begun: dict[object, float] = {}  # the transactions that run, and since when
 
     async def create(self, new: NewResponse, *, lease_s: float) -> None:
         """See ResponseStore.  None is made where one of its ids was forgotten meanwhile: it is as
@@ -153,8 +161,8 @@ class PostgresResponseStore:
         if not ids:
             return []
         async with self._transaction() as connection:
-            renewed = await connection.execute(_RENEW, (lease_s, list(ids)))
-            asked = dict(await renewed.fetchall())
+            live = await connection.execute(_RENEW, {"ids": list(ids), "lease_s": lease_s})
+            asked: dict[str, bool] = dict(await live.fetchall())
         return [each for each in ids if asked.get(each, True)]
 
     async def ask_cancel(self, response_id: str) -> bool:
@@ -169,35 +177,60 @@ class PostgresResponseStore:
                 await connection.execute("SELECT 1")
                 return []
             rows = await _rows(connection, _ORPHANS, (CLAIM_S, most))
-        return [self._stored(row) for row in rows]
+            if not self._settled():  # it was frozen meanwhile: take none
+                raise Rollback
+            return [self._stored(row) for row in rows]
+        return []
 
     async def _insert(
         self, statement: str, new: NewResponse, deflated: bytes, lease_s: float | None
     ) -> None:
         values = _values(new) | {"events": deflated, "lease_s": lease_s}
-        async with self._transaction() as connection, connection.pipeline():
+        async with self._exchange() as connection, connection.pipeline():
             await hold_shared(connection)  # `forget` is through, or waits for this row
             await connection.execute(statement.encode(), values)
 
     async def _execute(self, statement: str, values: Sequence[object] | Row) -> int:
         """How many rows it changed."""
-        async with self._transaction() as connection:
+        async with self._exchange() as connection:
             return (await connection.execute(statement.encode(), values)).rowcount
 
+    def _transaction(self) -> AbstractAsyncContextManager[Connection]:
+        return self._watched(self._pool.transaction())
+
+    def _exchange(self) -> AbstractAsyncContextManager[Connection]:
+        return self._watched(self._pool.exchange())
+
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
+    async def _watched(
+        self, lent: AbstractAsyncContextManager[Connection]
+    ) -> AsyncIterator[Connection]:
+        mark = object()
+        self._begun[mark] = self._monotonic()
         try:
-            async with self._pool.transaction() as connection:
+            async with lent as connection:
                 yield connection
         except PartUnavailable:
             self._well_since = None
             raise
+        finally:
+            if self._frozen():
+                self._well_since = None
+            del self._begun[mark]
         if self._well_since is None:
             self._well_since = self._monotonic()
 
     def _settled(self) -> bool:
         since = self._well_since
-        return since is not None and self._monotonic() - since >= self._settle_s
+        well = since is not None and self._monotonic() - since >= self._settle_s
+        return well and not self._frozen()
+
+    def _frozen(self) -> bool:
+        """Something is being waited for longer than a lease can do without being renewed: when the
+        server goes on, those who look for orphans may be faster than those who renew."""
+        oldest = next(iter(self._begun.values()), None)
+        patience_s = self._settle_s * PATIENCE
+        return oldest is not None and self._monotonic() - oldest > patience_s > 0
 
     def _stored(self, row: Row, events: bytes = b"") -> StoredResponse:
         fields = {name: row[name] for name in _FIELDS}

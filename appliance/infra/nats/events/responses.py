@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import ConfigError
 from appliance.domain.responses.ports import Piece
+from appliance.domain.tasks import ended
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.events.ends import Ends
 from appliance.infra.nats.events.follow import PATIENCE_S, follow
@@ -32,14 +33,13 @@ from appliance.infra.nats.events.pieces import (
     subject_of,
 )
 from appliance.infra.nats.streams import ensure_streams
-from appliance.infra.tasks import ended
 
 MOST_BYTES: Final = 16 * 1024 * 1024  # of pieces that wait while NATS is away
 WINDOW_BYTES: Final = 4 * 1024 * 1024  # handed to the client, not yet to the socket
 HEADER_BYTES: Final = 512  # of a message's limit: headers count, and subjects are short
 BURST: Final = 64  # messages, then the requests have their turn
 TICK_S: Final = 0.5
-LINGER_S: Final = 0.002  # pieces of this long leave together: one wake-up, one write
+LINGER_S: Final = 0.01  # pieces of this long leave together: one wake-up, one write
 FULL_S: Final = 0.02
 RETRY_S: Final = 2.0
 ENSURE_S: Final = 3.0  # nothing is published meanwhile

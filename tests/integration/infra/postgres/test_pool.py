@@ -78,6 +78,27 @@ async def test_a_transaction_commits_at_its_end_and_is_undone_by_an_error(fresh_
             assert await cursor.fetchall() == [(1,)]
 
 
+async def test_a_pipeline_of_an_exchange_is_a_transaction(fresh_dsn: str) -> None:
+    async with PostgresPool(fresh_dsn) as pool:
+        async with pool.exchange() as connection:
+            await connection.execute("CREATE TABLE t (n int PRIMARY KEY)")
+
+        async def insert(*numbers: int) -> None:
+            async with pool.exchange() as connection, connection.pipeline():
+                await connection.execute("SELECT pg_advisory_xact_lock(1)")
+                for number in numbers:
+                    await connection.execute("INSERT INTO t VALUES (%s)", (number,))
+
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await insert(1, 2, 1)
+        await insert(3)
+        async with pool.exchange() as connection:
+            cursor = await connection.execute(
+                "SELECT n, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') FROM t"
+            )
+            assert await cursor.fetchall() == [(3, 0)]
+
+
 async def test_no_more_connections_are_open_than_allowed(fresh_dsn: str) -> None:
     async with PostgresPool(fresh_dsn, max_size=3) as pool:
 

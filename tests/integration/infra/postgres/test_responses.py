@@ -210,6 +210,43 @@ async def test_nothing_is_an_orphan_until_its_gateway_could_renew_it(dsn: str) -
     await pool.close()
 
 
+async def test_nothing_is_an_orphan_when_the_database_was_frozen_while_it_was_asked(
+    dsn: str, pool: PostgresPool, other_pool: PostgresPool
+) -> None:
+    """Those who renew may come to speak after those who look for orphans."""
+    clock = Later()
+    store = PostgresResponseStore(pool, settle_s=15, monotonic=clock)
+    new = await _live(store, lease_s=0)
+    clock.now = 20.0
+    async with other_pool.transaction() as connection:
+        await connection.execute("LOCK TABLE api_responses IN ACCESS EXCLUSIVE MODE")
+        asking = asyncio.ensure_future(store.orphans(most=9))
+        reading = asyncio.ensure_future(store.get(new.id))
+        waiting = (
+            "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'api_responses'::regclass"
+        )
+        while len(await asyncio.to_thread(rows, dsn, waiting)) < 2:
+            await asyncio.sleep(0.01)
+        clock.now = 25.0
+    found = await reading
+    assert (await asking, found and found.orphaned) == ([], False)
+    assert rows(dsn, "SELECT cancel_asked FROM api_responses") == [(False,)]
+    clock.now = 39.9
+    assert await store.orphans(most=9) == []
+    clock.now = 40.0
+    assert [each.id for each in await store.orphans(most=9)] == [new.id]
+
+
+async def test_a_row_that_somebody_holds_keeps_no_other_from_being_renewed(
+    store: Store, other_pool: PostgresPool, dsn: str
+) -> None:
+    held, free = await _live(store, "held", 0), await _live(store, "free", 0)
+    async with other_pool.transaction() as connection, asyncio.timeout(10):
+        await connection.execute("SELECT FROM api_responses WHERE id = %s FOR UPDATE", (held.id,))
+        assert await store.renew([held.id, free.id], lease_s=LEASE_S) == []
+    assert rows(dsn, "SELECT id FROM api_responses WHERE lease_until > now()") == [(free.id,)]
+
+
 async def test_a_chain_is_oldest_first_and_ends_at_a_hole(store: Store) -> None:
     await _chained(store, "a", "b", "c", "d")
     assert await _traces(store, "d") == ["a", "b", "c", "d"]
