@@ -8,6 +8,7 @@ from appliance.config.parts import parts_file
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
 from appliance.domain.identity import began_s
+from appliance.domain.responses.record import ID_PREFIX
 from appliance.infra.postgres.pool import PostgresPool
 
 
@@ -56,7 +57,7 @@ def counted(number: int, noun: str) -> str:
 
 def trace_id_of(identifier: str) -> str:
     """The trace id within the id of a response (`resp_<trace id>`); any other id as it is."""
-    within = identifier.removeprefix("resp_")
+    within = identifier.removeprefix(ID_PREFIX)
     return identifier if began_s(within) is None else within
 
 

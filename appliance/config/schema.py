@@ -155,6 +155,11 @@ class ModerationConfig(Table, frozen=True, kw_only=True):
     model: str = ""  # of the remote one; empty: as the caller names it
     timeout_s: Positive = 10.0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where the lexicon would silently answer in the place of a server."""
+        if not self.url and (self.api_key or self.model):
+            raise ValueError("api_key and model are of a server, and url names none")
+
 
 class RerankConfig(Table, frozen=True, kw_only=True):
     """`[rerank]`: limits of POST /v1/rerank."""

@@ -14,6 +14,7 @@ import uvloop
 from appliance.config.schema import Config
 from appliance.domain.errors import ConfigError
 from appliance.domain.events.durables import DURABLES
+from appliance.domain.tasks import ended
 from appliance.entrypoints.consumer_ready import ConsumerReadiness
 from appliance.entrypoints.options import RunOptions
 from appliance.entrypoints.retention import keep_pruned, wanted
@@ -24,7 +25,6 @@ from appliance.infra.nats.consumer.worker import Worker
 from appliance.infra.nats.streams import HOUR_S
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.writers import writer_for
-from appliance.infra.tasks import ended
 from appliance.infra.telemetry.consumer_metrics import ConsumerMetrics
 from appliance.infra.telemetry.logs import configure
 from appliance.transport.consumer import build_consumer_app

@@ -26,8 +26,9 @@ from appliance.domain.chat.slots import SlotLimits, Slots
 from appliance.domain.embeddings.record import RecordedEmbeddings
 from appliance.domain.embeddings.service import EmbeddingService
 from appliance.domain.errors import ConfigError
-from appliance.domain.events.ports import ExchangeSink
+from appliance.domain.events.ledger import Ledger
 from appliance.domain.events.privacy import Withholding
+from appliance.domain.events.recorder import Recorder
 from appliance.domain.feedback.service import FeedbackService
 from appliance.domain.identity import Identity, TraceIds, identify
 from appliance.domain.knowledge.retrieve import Retriever
@@ -85,39 +86,26 @@ def create(
     slots = {b.name: Slots(b.name, _slot_limits(b)) for b in config.backends}
     routing = make_routing(config, backends, clock=time.monotonic)
     metrics = GatewayMetrics(partial(gauges, slots, adapters.spool, routing.health, adapters.lag))
-    sinks = (Withholding(adapters.spool, config.privacy.store), metrics)
+    ledger = Ledger(
+        (Withholding(adapters.spool, config.privacy.store), metrics),
+        unkept(config.spool, adapters.spool),
+    )
+    recorder = Recorder(ledger, clock=_CLOCK, host=socket.gethostname(), status_of=status_of)
     seal = Seal(seal_secret(config, state))
     access_log = AccessLines("gateway", config.log.level, later=soon)
-    chat = _chat(config, adapters, routing, slots, sinks, seal)
+    chat = _chat(config, adapters, routing, slots, ledger, seal)
     responses = make_responses(config, chat, seal)
     services = Services(
         chat=chat,
         counts=TokenCounts(routing.router, backends, adapters.fetcher, seal),
-        embeddings=_embeddings(config, adapters, routing.router, slots, sinks),
+        embeddings=_embeddings(config, adapters, routing.router, slots, recorder),
         feedback=FeedbackService(
-            sinks,
-            wall=_CLOCK.wall,
-            host=socket.gethostname(),
-            store=config.privacy.store,
-            unkept=unkept(config.spool, adapters.spool),
+            ledger, wall=_CLOCK.wall, host=socket.gethostname(), store=config.privacy.store
         ),
         responses=responses.service,
         compactor=responses.compactor,
-        moderation=make_moderation(
-            config.moderation,
-            adapters.http,
-            adapters.fetcher,
-            sinks,
-            clock=_CLOCK,
-            unkept=unkept(config.spool, adapters.spool),
-        ),
-        rerank=make_rerank(
-            config,
-            adapters.http,
-            sinks,
-            clock=_CLOCK,
-            unkept=unkept(config.spool, adapters.spool),
-        ),
+        moderation=make_moderation(config.moderation, adapters.http, adapters.fetcher, recorder),
+        rerank=make_rerank(config, adapters.http, recorder),
         names=routing.router.names,
         models=routing.models,
         ready=Readiness(
@@ -138,7 +126,7 @@ def _chat(
     adapters: Adapters,
     routing: Routing,
     slots: Mapping[str, Slots],
-    sinks: tuple[ExchangeSink, ...],
+    ledger: Ledger,
     seal: Seal,
 ) -> ChatService:
     return ChatService(
@@ -146,7 +134,7 @@ def _chat(
         adapters.backends,
         slots,
         _augmenter(config, adapters),
-        sinks,
+        ledger,
         retry=RetryPolicy(config.routing.retries, config.routing.retry_backoff_s),
         limits=ChatLimits(config.gateway.first_token_timeout_s, config.gateway.total_timeout_s),
         clock=_CLOCK,
@@ -155,7 +143,6 @@ def _chat(
         health=routing.health,
         fetcher=adapters.fetcher,
         seal=seal,
-        unkept=unkept(config.spool, adapters.spool),
     )
 
 
@@ -164,7 +151,7 @@ def _embeddings(
     adapters: Adapters,
     router: Router,
     slots: Mapping[str, Slots],
-    sinks: tuple[ExchangeSink, ...],
+    recorder: Recorder,
 ) -> RecordedEmbeddings:
     service = EmbeddingService(
         adapters.inference,
@@ -173,14 +160,7 @@ def _embeddings(
         slots,
         total_s=config.gateway.total_timeout_s,
     )
-    return RecordedEmbeddings(
-        service,
-        sinks,
-        clock=_CLOCK,
-        host=socket.gethostname(),
-        status_of=status_of,
-        unkept=unkept(config.spool, adapters.spool),
-    )
+    return RecordedEmbeddings(service, recorder)
 
 
 def _augmenter(config: Config, adapters: Adapters) -> Augmenter:

@@ -10,7 +10,7 @@ from typing import Any
 from appliance.config.keys import key_ring, read_keys
 from appliance.domain.access.keys import KeyRing
 from appliance.domain.errors import ConfigError
-from appliance.infra.tasks import ended
+from appliance.domain.tasks import ended
 
 CHECK_EVERY_S = 2.0
 _log = logging.getLogger("appliance.gateway")

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import msgspec
-
 from appliance.config.schema import Config
 from appliance.domain.chat.service import ChatService
 from appliance.domain.errors import ApplianceError
@@ -17,24 +15,15 @@ from appliance.domain.identity import Identity
 from appliance.domain.responses.compaction import Compactor
 from appliance.domain.responses.production import DEGRADED
 from appliance.domain.responses.service import ResponseService
-from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.responses.wiring import ResponseLimits
 from appliance.domain.sealing import Seal
 from appliance.entrypoints.lifespan import beside
 from appliance.infra.nats.events.responses import NatsResponseEvents
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.responses import PostgresResponseStore
-from appliance.presentation import openai_responses
+from appliance.presentation.surface import RESPONSES
 
 _log = logging.getLogger("appliance.gateway")
-_WIRE = Wire(
-    scribe=openai_responses.scribe,
-    deltas_of=openai_responses.deltas_of,
-    output_items=openai_responses.output_items,
-    rebuilt=openai_responses.rebuilt,
-    failure=openai_responses.failure,
-    encoded=msgspec.json.encode,
-    decoded=msgspec.json.decode,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ def make_responses(config: Config, chat: ChatService, seal: Seal) -> Responses:
         chat,
         PostgresResponseStore(pool, settle_s=settings.lease_s),
         events,
-        _WIRE,
+        RESPONSES.wire,
         _limits(config),
         seal=seal,
         monotonic=time.monotonic,

@@ -15,11 +15,12 @@ from msgspec import Meta
 
 from appliance.domain.conversation.request import Extensions
 from appliance.domain.events.exchange import Feedback
+from appliance.domain.responses.record import ID_PREFIX
 from appliance.presentation.extensions import extensions
 from appliance.presentation.json_body import convert, decode_object
 
-# The encoders of the chat surfaces put these before the trace id, in the `id` of what they make.
-ID_PREFIXES: Final = ("chatcmpl-", "cmpl-", "msg_", "resp_")
+# What surfaces put before the trace id, in the `id` of what they make.
+ID_PREFIXES: Final = ("chatcmpl-", "cmpl-", "msg_", ID_PREFIX)
 MAX_COMMENT_CHARS: Final = 10_000
 # The longest comment with every character escaped, and the rest.
 MAX_BODY_BYTES: Final = 128 * 1024

@@ -1,14 +1,23 @@
 """What an API surface is: routes, a decoder, an encoder, an error shape.  One row a surface in
-SURFACES."""
+SURFACES, of one kind or the other: a chat, or answers that are stored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
 from appliance.domain.events.exchange import Hit
-from appliance.presentation import anthropic_messages, ollama, openai_chat, openai_completions
+from appliance.domain.responses.wiring import Wire
+from appliance.presentation import (
+    anthropic_messages,
+    ollama,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+)
 from appliance.presentation.errors import ErrorView
 from appliance.presentation.listed import ListedModel
 
@@ -49,34 +58,70 @@ class ModelShapes:
     one: Callable[[ListedModel], bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """`decode(body, headers)` raises InvalidRequest; header names are lower case.
+    """What every surface has.
 
     `marker` is a header that marks this surface's clients on the paths all surfaces share
     (`/v1/models`); without one of these the first surface answers there.  `prefix` is that of other
-    paths whose errors take this surface's shape.  `keep_alive` makes what is sent while a stream
-    has nothing to say, None where that is a comment; `loaded` the answer to a request without
-    messages, which loads its model, None where there is no such request.
+    paths whose errors take this surface's shape.
     """
 
     name: str
     routes: tuple[str, ...]
-    stream_type: str
-    decode: Callable[[bytes, Mapping[str, str]], ChatRequest]
-    encoder: Callable[[ChatRequest, str, int], Encoder]  # request, trace id, Unix seconds
     error: Callable[[ErrorView], bytes]
     models: ModelShapes
     marker: str = ""
-    counter: Counter | None = None
     prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSurface(Surface):
+    """One whose answers are over when they are given; served by `transport/chat.py`.
+
+    `decode(body, headers)` raises InvalidRequest; header names are lower case.  `keep_alive` makes
+    what is sent while a stream has nothing to say, None where that is a comment; `loaded` the
+    answer to a request without messages, which loads its model, None where there is no such
+    request.
+    """
+
+    stream_type: str
+    decode: Callable[[bytes, Mapping[str, str]], ChatRequest]
+    encoder: Callable[[ChatRequest, str, int], Encoder]  # request, trace id, Unix seconds
     once_type: str = "application/json"
+    counter: Counter | None = None
     keep_alive: Callable[[ChatRequest, str], bytes] | None = None  # request, name of the model
     loaded: Callable[[ChatRequest, str], bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSurface(Surface):
+    """One whose answers are stored, read again, continued and cancelled.
+
+    The service of domain/responses writes them through `wire`; what else its clients ask is the
+    business of its own routes, `transport/responses.py`.
+    """
+
+    wire: Wire
+
+
+RESPONSES = StoredSurface(
+    name="openai_responses",
+    routes=("/v1/responses",),
+    error=openai_responses.error,
+    models=ModelShapes(openai_chat.listing, openai_chat.one_model),
+    wire=Wire(
+        scribe=openai_responses.scribe,
+        deltas_of=openai_responses.deltas_of,
+        output_items=openai_responses.output_items,
+        rebuilt=openai_responses.rebuilt,
+        failure=openai_responses.failure,
+        encoded=msgspec.json.encode,
+        decoded=msgspec.json.decode,
+    ),
+)
 SURFACES: tuple[Surface, ...] = (
-    Surface(
+    ChatSurface(
         name="openai_chat",
         routes=("/v1/chat/completions",),
         stream_type="text/event-stream",
@@ -85,7 +130,7 @@ SURFACES: tuple[Surface, ...] = (
         error=openai_chat.error,
         models=ModelShapes(openai_chat.listing, openai_chat.one_model),
     ),
-    Surface(
+    ChatSurface(
         name="openai_completions",
         routes=("/v1/completions",),
         stream_type="text/event-stream",
@@ -94,7 +139,8 @@ SURFACES: tuple[Surface, ...] = (
         error=openai_completions.error,
         models=ModelShapes(openai_chat.listing, openai_chat.one_model),
     ),
-    Surface(
+    RESPONSES,
+    ChatSurface(
         name="anthropic_messages",
         routes=("/v1/messages",),
         stream_type="text/event-stream",
@@ -109,7 +155,7 @@ SURFACES: tuple[Surface, ...] = (
             anthropic_messages.count,
         ),
     ),
-    Surface(
+    ChatSurface(
         name="ollama",
         routes=("/api/chat",),
         stream_type="application/x-ndjson",
@@ -122,7 +168,7 @@ SURFACES: tuple[Surface, ...] = (
         keep_alive=ollama.keep_alive,
         loaded=ollama.loaded,
     ),
-    Surface(
+    ChatSurface(
         name="ollama_generate",
         routes=("/api/generate",),
         stream_type="application/x-ndjson",

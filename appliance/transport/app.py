@@ -19,7 +19,7 @@ from appliance.domain.rerank.record import RecordedReranks
 from appliance.domain.responses.compaction import Compactor
 from appliance.domain.responses.service import ResponseService
 from appliance.domain.routing.models import ModelService
-from appliance.presentation.surface import Surface
+from appliance.presentation.surface import ChatSurface, StoredSurface, Surface
 from appliance.transport import errors
 from appliance.transport.chat import ChatResource
 from appliance.transport.counting import CountResource
@@ -50,6 +50,8 @@ from appliance.transport.responses import add_responses_routes
 from appliance.transport.responses_socket import ResponsesSocket, SocketSettings
 from appliance.transport.shapes import Shapes
 from appliance.transport.streaming import StreamTiming
+
+App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,36 @@ class Gateway:
 def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSettings) -> Gateway:
     """Routes, then middleware from the inside out."""
     shapes = Shapes(surfaces)
-    app: falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response] = falcon.asgi.App()
+    app: App = falcon.asgi.App()
+    app.ws_options.max_receive_queue = 0  # a reader of ours always waits
     errors.install(app, shapes)
     for surface in surfaces:
-        resource = ChatResource(
-            surface,
-            services.chat,
-            services.models,
-            max_body_bytes=http.max_body_bytes,
-            timing=http.timing,
-        )
-        for route in surface.routes:
-            app.add_route(route, resource)
-        if surface.counter is not None:
-            counting = CountResource(surface.counter, services.counts, http.max_body_bytes)
-            app.add_route(surface.counter.route, counting)
-    app.ws_options.max_receive_queue = 0  # a reader of ours always waits
+        match surface:
+            case ChatSurface():
+                _add_chat(app, surface, services, http)
+            case StoredSurface():
+                _add_responses(app, services, http)
+    _add_others(app, services, http, shapes)
+    return _surround(app, shapes, http, services.responses)
+
+
+def _add_chat(app: App, surface: ChatSurface, services: Services, http: HttpSettings) -> None:
+    resource = ChatResource(
+        surface,
+        services.chat,
+        services.models,
+        max_body_bytes=http.max_body_bytes,
+        timing=http.timing,
+    )
+    for route in surface.routes:
+        app.add_route(route, resource)
+    if surface.counter is not None:
+        counting = CountResource(surface.counter, services.counts, http.max_body_bytes)
+        app.add_route(surface.counter.route, counting)
+
+
+def _add_responses(app: App, services: Services, http: HttpSettings) -> None:
+    """Of RESPONSES, the one stored surface there is: `services.responses` speaks its wire."""
     socket = ResponsesSocket(
         services.responses,
         SocketSettings(http.max_body_bytes, http.websocket_idle_s),
@@ -122,18 +138,23 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
         access_log=http.access_log,
     )
     add_responses_routes(app, services.responses, services.compactor, socket, http.max_body_bytes)
-    app.add_route("/v1/embeddings", EmbeddingsResource(services.embeddings, http.max_body_bytes))
-    app.add_route("/v1/feedback", FeedbackResource(services.feedback, http.max_body_bytes))
-    app.add_route("/v1/moderations", ModerationsResource(services.moderation, http.max_body_bytes))
+
+
+def _add_others(app: App, services: Services, http: HttpSettings, shapes: Shapes) -> None:
+    """What is no surface's: what else models do, which there are, and how the gateway is."""
+    most_bytes = http.max_body_bytes
+    app.add_route("/v1/embeddings", EmbeddingsResource(services.embeddings, most_bytes))
+    app.add_route("/v1/feedback", FeedbackResource(services.feedback, most_bytes))
+    app.add_route("/v1/moderations", ModerationsResource(services.moderation, most_bytes))
     for path in RERANK_ROUTES:
-        app.add_route(path, RerankResource(services.rerank, http.max_body_bytes))
+        app.add_route(path, RerankResource(services.rerank, most_bytes))
     app.add_route("/v1/models", ModelsResource(services.names, shapes, http.started))
     app.add_route("/v1/models/{model:path}", ModelResource(services.names, shapes, http.started))
     add_ollama_routes(
         app,
         services.models,
         services.embeddings,
-        max_body_bytes=http.max_body_bytes,
+        max_body_bytes=most_bytes,
         started=http.started,
     )
     for path in ("/healthz", "/health"):
@@ -141,7 +162,6 @@ def build_app(surfaces: Sequence[Surface], services: Services, http: HttpSetting
     app.add_route("/", RootResource())
     app.add_route("/ready", ReadyResource(services.ready))
     app.add_route("/metrics", MetricsResource(services.metrics))
-    return _surround(app, shapes, http, services.responses)
 
 
 def _surround(

@@ -12,7 +12,7 @@ from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import ApplianceError
 from appliance.domain.routing.models import ModelService
 from appliance.presentation.errors import view
-from appliance.presentation.surface import Encoder, Surface
+from appliance.presentation.surface import ChatSurface, Encoder
 from appliance.transport.body import read_body
 from appliance.transport.context import RequestContext, context_of
 from appliance.transport.errors import put_error
@@ -25,7 +25,7 @@ class ChatResource:
 
     def __init__(
         self,
-        surface: Surface,
+        surface: ChatSurface,
         service: ChatService,
         models: ModelService,
         *,

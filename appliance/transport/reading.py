@@ -6,22 +6,26 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 
 from appliance.domain.errors import ApplianceError
+from appliance.domain.identity import Identity
 from appliance.domain.responses import frames
+from appliance.transport.streaming import log_failure
 
 
 class ReadingStream:
     """`chunks` are the frames from number `first` on; `failure(error, sequence)` makes the one that
-    ends them early."""
+    ends them early, whatever went wrong."""
 
     def __init__(
         self,
         chunks: AsyncGenerator[bytes, None],
         first: int,
         failure: Callable[[Exception, int], bytes],
+        identity: Identity,
     ) -> None:
         self._chunks = chunks
         self._at = first
         self._failure = failure
+        self._identity = identity
         self._frames: AsyncGenerator[bytes, None] | None = None
         self._limit: asyncio.Timeout | None = None
         self._interrupted: ApplianceError | None = None
@@ -49,7 +53,7 @@ class ReadingStream:
                 async for chunk in self._chunks:
                     self._at += frames.count(chunk)
                     yield chunk
-        except TimeoutError:
-            if self._interrupted is None:
-                raise
-            yield self._failure(self._interrupted, self._at)
+        except Exception as exc:  # noqa: BLE001 - the last catch once headers are out
+            error = self._interrupted or exc
+            log_failure(error, self._identity)
+            yield self._failure(error, self._at)

@@ -13,6 +13,7 @@ from appliance.domain.responses.production import Production
 from appliance.domain.responses.service import ResponseService
 from appliance.presentation import openai_responses
 from appliance.presentation.errors import view
+from appliance.presentation.surface import RESPONSES
 from appliance.transport.body import read_body
 from appliance.transport.context import RequestContext, context_of
 from appliance.transport.errors import put_error
@@ -21,8 +22,7 @@ from appliance.transport.responses_compact import CompactResource
 from appliance.transport.responses_socket import ResponsesSocket
 from appliance.transport.served import describe, note
 
-SURFACE = "openai_responses"
-ROUTE = "/v1/responses"
+(ROUTE,) = RESPONSES.routes
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _UNBUFFERED = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
@@ -101,7 +101,7 @@ class ResponseResource:
             return
         after = _starting_after(req)
         chunks = await self._service.replay(response_id, caller_of(context), starting_after=after)
-        stream = ReadingStream(chunks, after + 1, openai_responses.failure)
+        stream = ReadingStream(chunks, after + 1, openai_responses.failure, context.identity)
         context.cleanup, context.interrupt = stream.close, stream.interrupt
         context.on_body_read()  # from here a hang-up is noticed
         _put_stream(resp, stream)
@@ -165,7 +165,7 @@ def add_responses_routes(
 
 def caller_of(context: RequestContext) -> Caller:
     """Who asks, on this surface."""
-    return Caller(context.identity, SURFACE, context.key)
+    return Caller(context.identity, RESPONSES.name, context.key)
 
 
 class _Answer:

@@ -10,12 +10,11 @@ from appliance.domain.responses.continuation import Continued
 from appliance.domain.responses.service import ResponseService
 from appliance.presentation import openai_responses
 from appliance.presentation.errors import view
+from appliance.presentation.surface import RESPONSES
 from appliance.transport.body import read_body
 from appliance.transport.context import context_of
 from appliance.transport.errors import put_error
 from appliance.transport.served import describe, note
-
-SURFACE = "openai_responses"
 
 
 class CompactResource:
@@ -35,7 +34,7 @@ class CompactResource:
         asked = openai_responses.decode(body, context.headers)
         if not asked.model:
             raise InvalidRequest("model: name the model that is to summarise", param="model")
-        caller = Caller(context.identity, SURFACE, context.key)
+        caller = Caller(context.identity, RESPONSES.name, context.key)
         before = Continued()
         if asked.previous_response_id:
             before = await self._responses.continued(asked.previous_response_id, caller)

@@ -21,6 +21,7 @@ from appliance.domain.responses.memory import Memories
 from appliance.domain.responses.service import ResponseService
 from appliance.presentation.errors import CANCELLED_STATUS, ErrorView, view
 from appliance.presentation.openai_responses.socket import error_frame
+from appliance.presentation.surface import RESPONSES
 from appliance.transport.context import RequestContext
 from appliance.transport.inbox import Inbox
 from appliance.transport.middleware import AccessWriter
@@ -30,7 +31,7 @@ MAX_WAITING = 16  # frames beside the turn that runs
 LAST_WORDS_S = 2.0  # for a client that takes nothing any more
 NORMAL, RESTARTING = 1000, 1012  # close codes: RFC 6455, and IANA's registry of them
 MEMORY_BYTES = 256 * 1024 * 1024  # of all connections: an agent's conversation is a megabyte or two
-PATH = "/v1/responses"
+(PATH,) = RESPONSES.routes
 _NOT_TEXT = InvalidRequest("Send text frames: a binary one is not read.", code="invalid_frame")
 _TOO_MANY = ErrorView(
     429,

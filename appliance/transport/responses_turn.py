@@ -19,7 +19,7 @@ from appliance.domain.errors import ApplianceError, RequestTooLarge
 from appliance.domain.responses.continuation import Continued
 from appliance.domain.responses.memory import Memory, Remembered
 from appliance.domain.responses.production import Production
-from appliance.domain.responses.record import Item
+from appliance.domain.responses.record import Item, id_of
 from appliance.domain.responses.service import ResponseService
 from appliance.presentation import openai_responses
 from appliance.presentation.errors import view
@@ -27,15 +27,14 @@ from appliance.presentation.openai_responses.decode import WireResponseRequest
 from appliance.presentation.openai_responses.socket import (
     Frame,
     error_frame,
-    has_failed,
     messages,
     read_frame,
     size_bytes,
 )
+from appliance.presentation.surface import RESPONSES
 from appliance.transport.context import RequestContext
 from appliance.transport.served import note
 
-SURFACE = "openai_responses"
 OK = 200
 _log = logging.getLogger("appliance.gateway")
 
@@ -100,23 +99,22 @@ class TurnRunner:
         known = self._memory.recall(asked.previous_response_id)
         production = await self._service.begin(
             asked,
-            Caller(turn.identity, SURFACE, turn.key),
+            Caller(turn.identity, RESPONSES.name, turn.key),
             earlier=known.items if known else None,
             conversation_id=known.conversation_id if known else "",
         )
         self._production = production
-        last = ""
         try:
             await self._open(production)
             async with aclosing(production.frames()) as frames:
                 async for chunk in frames:
-                    for last in messages(chunk, lane):
-                        await self._send(last)
+                    for message in messages(chunk, lane):
+                        await self._send(message)
         finally:
             self._production = None
             await production.close()
             note(turn, production.turn)
-        if has_failed(last):
+        if production.status == "failed":
             self._memory.forget(asked.previous_response_id)
         elif known is not None or not production.stored:
             self._remember(
@@ -127,6 +125,8 @@ class TurnRunner:
             )
 
     async def _open(self, production: Production) -> None:
+        if self._interrupted is not None:
+            raise self._interrupted
         try:
             async with asyncio.timeout(None) as self._opening:
                 await production.open()
@@ -142,7 +142,7 @@ class TurnRunner:
         known = self._memory.recall(asked.previous_response_id)
         before = await self._before(asked, turn, known)
         chat = asked.continued(before.items)
-        response_id = f"resp_{turn.identity.trace_id}"
+        response_id = id_of(turn.identity.trace_id)
         scribe = openai_responses.scribe(asked, chat, response_id, int(time.time()))
         scribe.store = False
         turn.fields.update(request_model=asked.model, outcome="prepared")
@@ -156,7 +156,7 @@ class TurnRunner:
         if known is not None:
             return Continued(known.items, known.conversation_id)
         if asked.previous_response_id:
-            caller = Caller(turn.identity, SURFACE, turn.key)
+            caller = Caller(turn.identity, RESPONSES.name, turn.key)
             return await self._service.continued(asked.previous_response_id, caller)
         return Continued((), turn.identity.correlation_id)
 

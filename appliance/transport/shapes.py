@@ -12,7 +12,7 @@ class Shapes:
     def __init__(self, surfaces: Sequence[Surface]) -> None:
         self._default = surfaces[0]
         self._by_path: Mapping[str, Surface] = {
-            route: surface for surface in surfaces for route in _routes(surface)
+            route: surface for surface in surfaces for route in surface.routes
         }
         self._prefixed = [surface for surface in surfaces if surface.prefix]
         self._marked = [surface for surface in surfaces if surface.marker]
@@ -26,13 +26,8 @@ class Shapes:
         return owner
 
     def _above(self, path: str) -> Surface | None:
-        """The owner of a route that `path` lies below: there is no such path, and who asks for it
-        speaks that surface's wire (`/v1/messages/batches`); or of its prefix."""
+        """The owner of a route that `path` lies below, whether there is such a path or not (its
+        client speaks that surface's wire: `/v1/messages/batches`); or of its prefix."""
         owners = (s for route, s in self._by_path.items() if path.startswith(f"{route}/"))
         prefixed = (s for s in self._prefixed if path.startswith(s.prefix))
         return next(owners, None) or next(prefixed, None)
-
-
-def _routes(surface: Surface) -> tuple[str, ...]:
-    counted = (surface.counter.route,) if surface.counter else ()
-    return (*surface.routes, *counted)

@@ -13,7 +13,6 @@ import pytest
 
 from appliance.infra.backends import BACKENDS
 from appliance.presentation.surface import SURFACES
-from appliance.transport.responses import SURFACE as RESPONSES
 from tests.cross.asking import PIXEL, Ask, Client
 from tests.cross.clients import CLIENTS, seen, send
 from tests.cross.upstreams import UPSTREAMS, Upstream
@@ -23,7 +22,6 @@ from tests.fakes.spool_reader import wait_spooled
 
 # Surfaces that hold no conversation: what they must carry is in tests of their own.
 CONTINUATIONS = {"openai_completions"}
-STATEFUL = {RESPONSES}  # routes of its own, beside those of the table
 
 cells = pytest.mark.parametrize("upstream", UPSTREAMS, ids=lambda u: u.dialect)
 surfaces = pytest.mark.parametrize("client", CLIENTS, ids=lambda c: c.surface)
@@ -231,5 +229,5 @@ def test_a_hang_up(
 def test_the_table_is_whole() -> None:
     dialects = {kind.dialect for kind in BACKENDS.values()}  # type: ignore[attr-defined]
     assert {upstream.dialect for upstream in UPSTREAMS} == dialects
-    names = {surface.name for surface in SURFACES} - CONTINUATIONS | STATEFUL
+    names = {surface.name for surface in SURFACES} - CONTINUATIONS
     assert {client.surface for client in CLIENTS} == names

@@ -8,12 +8,14 @@ ones.  These helpers change any of them:
     after_chunks(0, Stall(), chat())             headers, then nothing
     after_chunks(3, Cut(), chat())               three events, then the connection closes: no [DONE]
     after_chunks(3, Reset(), chat())             the same with RST
+    after_chunks(3, Gate(opened), chat())        three events; the rest once the test sets `opened`
     split(chat("naïve"), every=1)                each byte in a segment of its own
     paced(chat(), 0.005)                         5 ms before each event
     alone(Cut())                                 closed before the first byte of an answer
     then(chat(), Cut())                          a whole answer, then the kept connection closes
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,6 +82,13 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """Wait until the test sets `opened`."""
+
+    opened: threading.Event
+
+
+@dataclass(frozen=True)
 class End:
     """The end of a chunked body; nothing otherwise."""
 
@@ -94,7 +103,7 @@ class Reset:
     """Close the connection (RST)."""
 
 
-Action = Head | Body | Raw | Pause | Stall | End | Cut | Reset
+Action = Head | Body | Raw | Pause | Stall | Gate | End | Cut | Reset
 Behaviour = Callable[[Received], list[Action]]
 
 

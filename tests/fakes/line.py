@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import cast
 
-from tests.fakes.actions import Action, Body, Cut, End, Head, Pause, Raw, Received, Reset
+from tests.fakes.actions import Action, Body, Cut, End, Gate, Head, Pause, Raw, Received, Reset
 
 
 class Line(asyncio.Protocol):
@@ -135,6 +135,9 @@ async def _act(line: Line, actions: Sequence[Action]) -> bool:
                 line.write(b"0\r\n\r\n" if chunked else b"")
             case Pause(seconds):
                 await asyncio.sleep(seconds)
+            case Gate(opened):
+                while not opened.is_set():
+                    await asyncio.sleep(0.001)
             case Cut():
                 return False
             case Reset():

@@ -179,6 +179,13 @@ class LineScribe:
         self.text += delta.text
         return self._frame(delta.text) if delta.text else b""
 
+    def compacting(self) -> bytes:
+        return self._frame("compacting")
+
+    def compacted(self, sealed: str) -> bytes:
+        self.text = sealed
+        return self._frame("compacted")
+
     def close(self) -> bytes:
         return self._frame("close")
 
@@ -211,9 +218,10 @@ def gateway(
     store: MemoryResponses,
     events: MemoryEvents,
     backend: FakeBackend | None = None,
+    wire: Wire | None = None,
     **limits: Any,
 ) -> Gateway:
-    """Its one model is `m`; `limits` differ from LIMITS."""
+    """Its one model is `m`; `limits` differ from LIMITS, `wire` from WIRE."""
     sink, reported = KeptExchanges(), []
 
     def report(event: str, error: BaseException, identity: Identity | None = None) -> None:
@@ -223,7 +231,7 @@ def gateway(
         chat_service(sink, Clock(time.time, time.monotonic), backend),
         store,
         events,
-        WIRE,
+        wire or WIRE,
         replace(LIMITS, **limits),
         seal=Seal(b"a secret of the tests"),
         monotonic=time.monotonic,

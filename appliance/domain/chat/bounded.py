@@ -14,6 +14,7 @@ from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Turn
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import ApplianceError
+from appliance.domain.tasks import ended
 
 
 class BoundedStream:
@@ -75,10 +76,8 @@ class BoundedStream:
 
     async def close(self) -> None:
         """Abort the upstream request, wherever it is; without effect once all is over."""
-        if self._first is not None and not self._first.done():
-            self._first.cancel()
-            with suppress(asyncio.CancelledError, ApplianceError):
-                await self._first
+        if self._first is not None:
+            await ended(self._first)
         if self._frames is not None:
             frames, self._frames = self._frames, None
             await frames.aclose()
@@ -110,10 +109,9 @@ class BoundedStream:
             if self._cancelled:
                 await self._deltas.aclose()  # which records it as what it is
             last = await self._failed(self._gave_up())
-        except ApplianceError as exc:
-            last = await self._failed(exc)
         except Exception as exc:  # noqa: BLE001 - the last catch once headers are out
             self._service.fail(self._turn, exc)
+            await self._deltas.aclose()  # where it was not the backend that failed
             last = await self._failed(exc)
         if last:
             yield last

@@ -12,13 +12,15 @@ from contextlib import aclosing
 from appliance.domain.errors import ApplianceError, NotFound, PartUnavailable
 from appliance.domain.responses import frames
 from appliance.domain.responses.live import LiveResponse
-from appliance.domain.responses.orphans import GONE, Orphans
+from appliance.domain.responses.orphans import Orphans
 from appliance.domain.responses.ports import Piece, ResponseEvents, ResponseStore
 from appliance.domain.responses.record import LIVE, StoredResponse
 from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.tasks import ended
 
 POLL_MIN_S = 0.05
 POLL_MAX_S = 1.0
+_NOTHING_MORE = "This response has failed, and nothing more is kept of it."
 
 
 async def from_memory(live: LiveResponse, first: int, wire: Wire) -> AsyncGenerator[bytes, None]:
@@ -30,6 +32,15 @@ async def from_memory(live: LiveResponse, first: int, wire: Wire) -> AsyncGenera
             yield chunk
     if live.lost:
         yield wire.failure(_gone(), at)
+
+
+def rest_of(whole: StoredResponse, first: int, wire: Wire) -> bytes:
+    """The frames from number `first` on.  A gateway that died may have taken some with it that its
+    client has: whoever asks for what follows them is told that it failed, too."""
+    rest = frames.after(whole.events, first)
+    if rest or whole.status != "failed":
+        return rest
+    return wire.failure(PartUnavailable(_NOTHING_MORE, part="gateway"), first)
 
 
 class Follower:
@@ -68,10 +79,8 @@ class Follower:
             whole = await self.whole(row.id, self._limits.total_s)
             if whole is None:
                 raise _gone()
-            if rest := frames.after(whole.events, at):
+            if rest := rest_of(whole, at, self._wire):
                 yield rest
-            elif at > first and at > frames.count(whole.events):
-                raise PartUnavailable(GONE, part="gateway")  # and its last words with it
         except ApplianceError as exc:
             yield self._wire.failure(exc, at)
 
@@ -115,7 +124,7 @@ class Follower:
                 except PartUnavailable:
                     return
                 finally:
-                    await _ended(coming)
+                    await ended(coming)
                 if piece is None:
                     return
                 yield piece
@@ -135,9 +144,3 @@ class Follower:
 
 def _gone() -> NotFound:
     return NotFound("This response is not kept any more.", code="response_not_found")
-
-
-async def _ended(task: "asyncio.Future[Piece | None]") -> None:
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})

@@ -8,11 +8,12 @@ from appliance.domain.responses.ports import ResponseEvents
 from appliance.domain.responses.rows import Rows
 from appliance.domain.responses.tasks import Report, Tasks
 from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.sealing import Seal
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Handed to every Production; `report` writes into the log."""
+    """Handed to every Production; `seal` closes summaries; `report` writes into the log."""
 
     chat: ChatService
     rows: Rows
@@ -21,4 +22,5 @@ class Means:
     tasks: Tasks
     wire: Wire
     limits: ResponseLimits
+    seal: Seal
     report: Report

@@ -101,6 +101,12 @@ class Scribe(Protocol):
     def delta(self, delta: Delta) -> bytes:
         """The frames of one step; empty when it has nothing for this client."""
 
+    def compacting(self) -> bytes:
+        """The frames of a step of a summary, in place of `delta`."""
+
+    def compacted(self, sealed: str) -> bytes:
+        """The frames of a whole summary, after its steps."""
+
     def close(self) -> bytes:
         """The frames that close what is open."""
 

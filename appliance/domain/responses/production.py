@@ -22,8 +22,8 @@ from appliance.domain.responses.follow import from_memory
 from appliance.domain.responses.live import LiveResponse, owner
 from appliance.domain.responses.means import Means
 from appliance.domain.responses.ports import Scribe
-from appliance.domain.responses.record import Item, NewResponse, ResponseRequest
-from appliance.domain.responses.writing import Cancelled, Writing
+from appliance.domain.responses.record import Item, NewResponse, ResponseRequest, Status
+from appliance.domain.responses.writing import Cancelled, SummaryWriting, Writing
 
 DEGRADED = "degraded:postgres"
 BUSY_RETRY_S = 5.0
@@ -58,7 +58,11 @@ class Production:
         self.unstored = means.limits.unstored if asked.store else ""
         self._means = means
         self._asked = asked
-        self._writing = Writing(scribe, turn, store=self.stored)
+        self._writing = (
+            SummaryWriting(scribe, turn, store=self.stored, seal=means.seal)
+            if asked.compacts
+            else Writing(scribe, turn, store=self.stored)
+        )
         self._stream: BoundedStream | None = None  # from `open` on
         self._input = means.wire.encoded(asked.items) if self.stored else b""
         self._live: LiveResponse | None = None  # while it is kept
@@ -108,7 +112,7 @@ class Production:
         writing = self._writing
         written = [writing.opening()]
         written += [writing.step(delta) for delta in self._means.wire.deltas_of(answer)]
-        written += [writing.closing(), writing.terminal(None)]
+        written += [writing.closing(None), writing.terminal(None)]
         if self.stored:
             await self._keep(b"".join(written))
         return writing.resource()
@@ -118,6 +122,11 @@ class Production:
             self._unkept("")
         elif await self._means.rows.keep(self._new(), events):
             self._unkept(DEGRADED)
+
+    @property
+    def status(self) -> Status:
+        """As the resource says it."""
+        return self._writing.status
 
     def interrupt(self, error: ApplianceError) -> None:
         """End the stream now, with `error` in its last frame; a background one goes on."""
@@ -179,7 +188,7 @@ class Production:
     async def _create(self, live: LiveResponse) -> None:
         if why := await self._means.rows.create(self._new()):
             self._unkept(DEGRADED)
-            self._forget()
+            self._forget(discard=False)  # Rows has seen to that
         elif live.lost:  # it was forgotten meanwhile
             self._means.rows.discard(self.id)
         live.leased = not why
@@ -238,7 +247,7 @@ class Production:
             self._means.report("stream_failed", error, self.turn.caller.identity)
         if self._live is None:
             self._ended = True
-            return self._writing.closing() + self._writing.terminal(error)
+            return self._writing.closing(error) + self._writing.terminal(error)
         # A task of the service's: what was said whole is stored whole, should the client leave now.
         return await asyncio.shield(self._settling(self._live, error))
 
@@ -250,14 +259,16 @@ class Production:
         try:
             return await self._last_frames(live, error)
         except Exception:
-            live.lose()
+            self._drop()
             raise
         finally:
             self._means.lives.remove(live)
 
     async def _last_frames(self, live: LiveResponse, error: Exception | None) -> bytes:
         writing = self._writing
-        closing = writing.closing()
+        closing = writing.closing(error)
+        so_far = writing.resource()
+        live.resource = lambda: so_far  # nobody is told how it ended before its row says so
         last = closing + writing.terminal(error)
         if self._creating is not None:
             await self._creating
@@ -274,6 +285,7 @@ class Production:
                 self._unkept("")
         if not self.stored:
             last = closing + writing.terminal(error)
+        live.resource = writing.resource
         live.end(last, writing.count)
         return last
 

@@ -14,12 +14,14 @@ from appliance.domain.conversation.request import ChatRequest
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 LIVE: tuple[Status, ...] = ("queued", "in_progress")
 Item = Mapping[str, Any]  # of the wire: a message, a call, its output, reasoning
+ID_PREFIX = "resp_"
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseRequest:
     """`items` are those of this request alone, each with an id.  `continued(earlier)` is the chat
-    request after the items of the responses before it, oldest first; () where it continues none."""
+    request after the items of the responses before it, oldest first; () where it continues none.
+    `compacts`: its answer is a summary of all that, as compaction.py has it."""
 
     items: tuple[Item, ...]
     continued: Callable[[Sequence[Item]], ChatRequest]
@@ -28,11 +30,12 @@ class ResponseRequest:
     store: bool = True
     background: bool = False
     previous_response_id: str = ""
+    compacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewResponse:
-    """`id` is `resp_` and the trace id; `key_name` its owner, "" where nobody needs a key;
+    """`id` is `id_of(trace_id)`, `key_name` its owner, "" where nobody needs a key;
     `created_at` in Unix seconds; `resource` and `input_items` are JSON."""
 
     id: str
@@ -68,3 +71,8 @@ class StoredResponse:
     previous_response_id: str = ""
     events: bytes = b""
     orphaned: bool = False
+
+
+def id_of(trace_id: str) -> str:
+    """The id of the response that was made in that exchange."""
+    return ID_PREFIX + trace_id

@@ -40,14 +40,14 @@ class Rows:
         """Why there is no live row, "" when there is one."""
         why = await self._why_not(lambda: self._store.create(new, lease_s=self._lease_s))
         if why:
-            self.discard(new.id)  # it may have been written all the same
+            self._unwant(new.id)  # it may have been written all the same
         return why
 
     async def keep(self, new: NewResponse, events: bytes) -> str:
         """Why a whole response has no row, "" when it has one."""
         why = await self._why_not(lambda: self._store.keep(new, events))
         if why:
-            self.discard(new.id)
+            self._unwant(new.id)
         return why
 
     async def finish(
@@ -66,20 +66,21 @@ class Rows:
             nonlocal written
             written = await self._store.finish(response_id, status, resource, events)
 
-        until = asyncio.get_running_loop().time() + (PATIENCE_S if patient else 0.0)
+        loop, told = asyncio.get_running_loop(), False
+        until = loop.time() + (PATIENCE_S if patient else 0.0)
         while why := await self._why_not(write):
-            if asyncio.get_running_loop().time() >= until:
-                self.discard(response_id)
+            if loop.time() >= until:
+                self._unwant(response_id)
                 break
-            self._report("response_not_stored_yet", PartUnavailable(why, part="postgres"))
+            if not told:  # once: it may be hundreds of tries, of many responses
+                self._report("response_not_stored_yet", PartUnavailable(why, part="postgres"))
+                told = True
             await asyncio.sleep(RETRY_S)
         return written
 
     def discard(self, response_id: str) -> None:
         """It must not be found any more."""
-        self._unwanted[response_id] = None
-        while len(self._unwanted) > MAX_UNWANTED:
-            self._unwanted.pop(next(iter(self._unwanted)))
+        self._unwant(response_id)
         self._tasks.spawn(self._delete(response_id))
 
     async def delete_unwanted(self) -> None:
@@ -87,6 +88,12 @@ class Rows:
         for response_id in list(self._unwanted):
             if not await self._delete(response_id):
                 return
+
+    def _unwant(self, response_id: str) -> None:
+        """Not deleted at once: PostgreSQL has just failed, or has more to do than it can."""
+        self._unwanted[response_id] = None
+        while len(self._unwanted) > MAX_UNWANTED:
+            self._unwanted.pop(next(iter(self._unwanted)))
 
     async def _delete(self, response_id: str) -> bool:
         async def delete() -> None:

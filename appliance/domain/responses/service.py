@@ -15,16 +15,15 @@ from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Caller
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
-from appliance.domain.responses import frames
-from appliance.domain.responses.compaction import with_summaries
+from appliance.domain.responses.compaction import summarising, with_summaries
 from appliance.domain.responses.continuation import Continued, continued, unknown_previous
-from appliance.domain.responses.follow import Follower, from_memory
+from appliance.domain.responses.follow import Follower, from_memory, rest_of
 from appliance.domain.responses.live import LiveResponse, LiveResponses, owner
 from appliance.domain.responses.means import Means
 from appliance.domain.responses.orphans import Orphans
 from appliance.domain.responses.ports import ResponseEvents, ResponseStore
 from appliance.domain.responses.production import DEGRADED, Production
-from appliance.domain.responses.record import LIVE, Item, ResponseRequest, StoredResponse
+from appliance.domain.responses.record import LIVE, Item, ResponseRequest, StoredResponse, id_of
 from appliance.domain.responses.rows import Rows
 from appliance.domain.responses.tasks import Report, Tasks
 from appliance.domain.responses.wiring import ResponseLimits, Wire
@@ -51,7 +50,7 @@ class ResponseService:
         monotonic: Callable[[], float],
         report: Report,
     ) -> None:
-        """`seal` opens the compaction items of requests; `monotonic` gives seconds."""
+        """`seal` is that of compaction items; `monotonic` gives seconds."""
         self._store = store
         self._events = events
         self._wire = wire
@@ -66,7 +65,7 @@ class ResponseService:
         self._orphans = Orphans(store, events, wire)
         self._follower = Follower(store, events, self._orphans, wire, limits, monotonic)
         lives = LiveResponses()
-        self._means = Means(chat, rows, lives, events, self._tasks, wire, limits, report)
+        self._means = Means(chat, rows, lives, events, self._tasks, wire, limits, seal, report)
         events.on_cancel(self._cancel_asked)
 
     async def begin(
@@ -92,10 +91,14 @@ class ResponseService:
         request = _of_conversation(request, known.conversation_id)
         if caller.key is not None and request.extensions.workspace:
             caller.key.require_workspace(request.extensions.workspace)
+        if not request.messages:
+            raise InvalidRequest("input: nothing in it can be answered", param="input")
+        if asked.compacts:
+            request = summarising(request)
         if asked.background and not request.stream:
             request = replace(request, stream=True)  # what is said can be read before it is whole
         turn = self._means.chat.turn(request, caller)
-        response_id = f"resp_{caller.identity.trace_id}"
+        response_id = id_of(caller.identity.trace_id)
         scribe = self._wire.scribe(asked, request, response_id, int(turn.wall))
         return Production(
             self._means, asked, turn, scribe, response_id=response_id, earlier=known.items
@@ -177,7 +180,7 @@ class ResponseService:
             whole = await self._store.get(response_id)
             if whole is None:
                 raise _unknown(response_id)
-            return _of_row(frames.after(whole.events, starting_after + 1))
+            return _of_row(rest_of(whole, starting_after + 1, self._wire))
         return self._follower.read(row, starting_after + 1)
 
     async def maintain(self) -> None:
@@ -186,17 +189,20 @@ class ResponseService:
             # Not one after the other: orphans take their time, and a lease does not wait.
             group.create_task(self._again(self.renew))
             group.create_task(self._again(self.look_after_orphans))
+            group.create_task(self._again(self._means.rows.delete_unwanted))
 
     async def renew(self) -> None:
-        """Renew the leases of all that is produced here, and delete what must not be there.
-        Raises PartUnavailable."""
-        lives = self._means.lives
+        """Renew the leases of all that is produced here, and end what somebody asked to end.
+        Raises PartUnavailable, and TimeoutError when it is time for the next round."""
+        lives, lease_s = self._means.lives, self._limits.lease_s
         leased = [live.id for live in lives.all() if live.leased]
-        if leased:
-            for response_id in await self._store.renew(leased, lease_s=self._limits.lease_s):
-                if (live := lives.get(response_id)) is not None:
-                    live.stop(Cancelled("it was asked to be cancelled, or deleted"))
-        await self._means.rows.delete_unwanted()
+        if not leased:
+            return
+        async with asyncio.timeout(lease_s / ROUNDS_A_LEASE):
+            ended = await self._store.renew(leased, lease_s=lease_s)
+        for response_id in ended:
+            if (live := lives.get(response_id)) is not None:
+                live.stop(Cancelled("it was asked to be cancelled, or deleted"))
 
     async def look_after_orphans(self) -> None:
         """Those of other gateways that are there now.  Raises PartUnavailable."""
@@ -224,7 +230,7 @@ class ResponseService:
             await asyncio.sleep(self._limits.lease_s / ROUNDS_A_LEASE)
             try:
                 await work()
-            except PartUnavailable:
+            except (PartUnavailable, TimeoutError):
                 pass  # `/ready` says so
             except Exception as exc:  # noqa: BLE001 - the next round may do better
                 self._report("responses_round_failed", exc)
@@ -262,7 +268,7 @@ class ResponseService:
 
     def _cancel_asked(self, trace_id: str) -> None:
         """Some gateway was asked to cancel one that may be ours."""
-        live = self._means.lives.get(f"resp_{trace_id}")
+        live = self._means.lives.get(id_of(trace_id))
         if live is not None and live.background:
             live.stop(Cancelled("it was asked to be cancelled"))
 

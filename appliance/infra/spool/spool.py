@@ -19,13 +19,13 @@ import msgspec
 
 from appliance.config.schema import SpoolConfig
 from appliance.domain.events.exchange import Exchange
+from appliance.domain.tasks import ended
 from appliance.infra.spool import housekeeping
 from appliance.infra.spool.folder import Folder, claim
 from appliance.infra.spool.journal import Journal, Ticket
 from appliance.infra.spool.poison import PoisonFile
 from appliance.infra.spool.stats import Counters, SpoolStats
 from appliance.infra.spool.writer import Writer
-from appliance.infra.tasks import ended
 
 ADOPT_INTERVAL_S = 10.0
 RECYCLE_BYTES = 1024 * 1024

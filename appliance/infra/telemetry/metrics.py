@@ -76,7 +76,7 @@ class GatewayMetrics:
 
     def keep(self, exchange: Exchange) -> bool:
         """Count one exchange."""
-        model = self._label(exchange.selected_model)
+        model = self._label(exchange)
         labels = (exchange.operation, model, exchange.backend, exchange.route)
         series = self._series.get(labels)
         if series is None:
@@ -91,10 +91,12 @@ class GatewayMetrics:
             series.output_tokens.observe(exchange.output_tokens)
         return True
 
-    def _label(self, model: str) -> str:
+    def _label(self, exchange: Exchange) -> str:
+        model = exchange.selected_model
         if model in self._models:
             return model
-        if not model or len(self._models) >= MAX_MODELS:
+        # Where nobody was asked the name may be one that its client made up.
+        if not model or not exchange.backend or len(self._models) >= MAX_MODELS:
             return OTHER_MODEL
         self._models.add(model)
         return model

@@ -1,5 +1,7 @@
 """What one gateway produces, any other one serves, also while it is produced."""
 
+from threading import Event
+
 import httpx
 import pytest
 
@@ -13,21 +15,17 @@ from tests.e2e.responses.asking import (
     streamed,
     text_of,
 )
-from tests.fakes.actions import Stall, after_chunks, paced
+from tests.fakes.actions import Gate, Stall, after_chunks
 from tests.fakes.answers import chat
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fakes.until import until
 
-SLOWLY = [f"word{n} " for n in range(30)]
-
-
-def slow() -> object:
-    return paced(chat(SLOWLY), 0.05)
+WORDS = [f"word{n} " for n in range(30)]
 
 
 def stalled() -> object:
-    return after_chunks(3, Stall(), chat(SLOWLY))
+    return after_chunks(3, Stall(), chat(WORDS))
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +70,15 @@ def test_another_gateway_continues_a_conversation(
 def test_it_is_followed_while_another_gateway_produces_it(
     one: GatewayProcess, other: GatewayProcess, backend: ScriptedBackend, background: bool
 ) -> None:
-    backend.queue(slow())
+    opened = Event()
+    backend.queue(after_chunks(3, Gate(opened), chat(WORDS)))
     with streamed(one, background=background) as events:
         seen = [next(events)]
         response_id = seen[0]["response"]["id"]
         with replayed(other, response_id, 2) as follower:
             assert next(follower)["sequence_number"] == 3
             assert get(other, response_id)["status"] == "in_progress"
+            opened.set()
             followed = [3, *(event["sequence_number"] for event in follower)]
         seen += events
     assert seen[-1]["type"] == "response.completed"

@@ -9,13 +9,12 @@ from appliance.domain.conversation.stream import Answer, Choice
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.errors import InvalidRequest
 from appliance.domain.events.exchange import Feedback
+from appliance.domain.responses.record import id_of
 from appliance.presentation.feedback import MAX_BODY_BYTES, MAX_COMMENT_CHARS, decode, encode
-from appliance.presentation.surface import SURFACES
+from appliance.presentation.surface import SURFACES, ChatSurface
 
 ANSWER = Answer((Choice(finish_reason="stop"),), Usage())
 RATED = "019dc3a01f00" + "a" * 20
-# Ollama's answers have no id.
-WITH_IDS = [surface for surface in SURFACES if not surface.name.startswith("ollama")]
 
 
 def body(**fields: Any) -> bytes:
@@ -76,15 +75,16 @@ def test_the_longest_comment_fits_however_it_is_escaped() -> None:
 
 
 # Ollama's answers have no id: who rates one knows it from the header `x-request-id`.
-WITH_IDS = [surface for surface in SURFACES if not surface.name.startswith("ollama")]
+CHATS = [surface for surface in SURFACES if isinstance(surface, ChatSurface)]
+WITH_IDS = [surface for surface in CHATS if not surface.name.startswith("ollama")]
 
 
 def test_the_id_of_a_response_is_its_trace_id() -> None:
-    assert decode(body(trace_id=f"resp_{RATED}"), {})[0].rated_trace_id == RATED
+    assert decode(body(trace_id=id_of(RATED)), {})[0].rated_trace_id == RATED
 
 
 @pytest.mark.parametrize("surface", WITH_IDS, ids=lambda surface: surface.name)
-def test_the_id_of_an_answer_we_made_is_its_trace_id(surface: Any) -> None:
+def test_the_id_of_an_answer_we_made_is_its_trace_id(surface: ChatSurface) -> None:
     request = ChatRequest("m", (plain("user", "hi"),), False)
     made = json.loads(surface.encoder(request, RATED, 1).once(ANSWER, None))
     assert made["id"] != RATED

@@ -15,6 +15,9 @@ from appliance.transport.shapes import Shapes
         ("/api/blobs/sha256:1", "ollama"),
         ("/apix", "openai_chat"),
         ("/v1/messages/batches", "anthropic_messages"),
+        ("/v1/messages/count_tokens", "anthropic_messages"),
+        ("/v1/responses", "openai_responses"),
+        ("/v1/responses/resp_1/input_items", "openai_responses"),
         ("/", "openai_chat"),
     ],
 )

@@ -8,12 +8,12 @@ import nats.errors
 from nats.aio.client import Client
 
 from appliance.config.schema import NatsConfig
+from appliance.domain.tasks import ended
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.consumer.kept_streams import KeptStreams
 from appliance.infra.nats.consumer.lag_watch import LagWatch
 from appliance.infra.nats.consumer.worker import API_TIMEOUT_S, Shared, Worker
 from appliance.infra.nats.objects import Payloads
-from appliance.infra.tasks import ended
 
 LOOK_EVERY_S = 5.0
 # What is not committed by then is delivered again; a supervisor kills after ten seconds.

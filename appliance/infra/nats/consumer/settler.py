@@ -16,11 +16,11 @@ import nats.errors
 from appliance.config.schema import ConsumerConfig
 from appliance.domain.errors import ApplianceError, PartUnavailable
 from appliance.domain.events.delivery import BatchWriter, Delivery, Rejected, Written
+from appliance.domain.tasks import ended
 from appliance.infra.nats.consumer.patient import Patience, PatientWriter
 from appliance.infra.nats.consumer.pull import Pull, Pulled
 from appliance.infra.nats.consumer.tally import Settled
 from appliance.infra.nats.objects import PayloadGone, Payloads, is_reference
-from appliance.infra.tasks import ended
 
 NAK_FIRST_S = 0.25
 NAK_MOST_S = 10.0

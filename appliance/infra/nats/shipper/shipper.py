@@ -15,13 +15,13 @@ from typing import Any, Final, Self
 
 from appliance.config.schema import NatsConfig
 from appliance.domain.errors import ConfigError
+from appliance.domain.tasks import ended
 from appliance.infra.nats.publisher.link import Link, LinkError
 from appliance.infra.nats.publisher.publisher import Publisher
 from appliance.infra.nats.shipper.administration import FAILURES, Administration
 from appliance.infra.nats.shipper.sender import BURST, Sender
 from appliance.infra.spool.journal import RecordGone
 from appliance.infra.spool.spool import Spool
-from appliance.infra.tasks import ended
 
 LINGER_S: Final = 0.01  # records of this long leave together: one wake-up, one write
 BACKLOG: Final = 128  # records of one wake-up, so that a backlog leaves the loop to the requests

@@ -1,13 +1,17 @@
-"""A bounded stream lets go of whoever made it, which holds it."""
+"""A bounded stream ends when it is told to, and lets go of whoever made it, which holds it."""
 
+import asyncio
 import gc
 import time
 import weakref
+from collections.abc import AsyncGenerator
 
 from appliance.domain.chat.bounded import BoundedStream
 from appliance.domain.chat.service import Clock
+from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Delta
-from tests.fakes.chat_backend import KeptExchanges
+from appliance.domain.identity import Identity
+from tests.fakes.chat_backend import FakeBackend, KeptExchanges
 from tests.fakes.chat_service import chat_service
 from tests.fakes.responses import asked, caller
 
@@ -15,8 +19,8 @@ from tests.fakes.responses import asked, caller
 class Owner:
     """Writes what it is told, and holds its stream."""
 
-    def __init__(self) -> None:
-        service = chat_service(KeptExchanges(), Clock(time.time, time.monotonic))
+    def __init__(self, backend: FakeBackend | None = None) -> None:
+        service = chat_service(KeptExchanges(), Clock(time.time, time.monotonic), backend)
         turn = service.turn(asked().continued(()), caller("t1"))
         self.stream = BoundedStream(
             service, turn, write=self.write, end=self.end, failed=self.failed
@@ -44,3 +48,33 @@ async def test_a_stream_that_is_closed_holds_its_owner_no_more() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+class LingeringBackend(FakeBackend):
+    """Takes its time to leave."""
+
+    async def stream(
+        self, request: ChatRequest, model: str, identity: Identity
+    ) -> AsyncGenerator[Delta, None]:
+        self.asked.append((model, request))
+        try:
+            await asyncio.Event().wait()
+            yield Delta()
+        finally:
+            self.aborted += 1
+            await asyncio.Event().wait()
+
+
+async def test_who_closes_it_can_be_cancelled_while_the_backend_is_left() -> None:
+    backend = LingeringBackend()
+    stream = Owner(backend).stream
+    await stream.open(0)
+    while not backend.asked:
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(stream.close())
+    while not backend.aborted:
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert closing.cancelled()
+    await stream.close()

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import BackendBusy, InvalidRequest, NotFound, PartUnavailable
+from appliance.domain.responses.record import Status
 from tests.fakes.chat_backend import FakeBackend, said
 from tests.fakes.responses import (
     Gateway,
@@ -205,6 +206,32 @@ async def test_its_row_is_written_when_postgresql_is_back() -> None:
     assert await whole(one, store) == "completed"
 
 
+class Counting(MemoryResponses):
+    """Counts how often a row was to be made whole."""
+
+    tries = 0
+
+    async def finish(
+        self, response_id: str, status: Status, resource: bytes, events: bytes
+    ) -> bool:
+        self.tries += 1
+        return await super().finish(response_id, status, resource, events)
+
+
+async def test_that_its_row_waits_is_said_once() -> None:
+    store = Counting()
+    go = asyncio.Event()
+    one = gateway(store, MemoryEvents(), FakeBackend("local", ([go, *said("Hi")],)))
+    await begun(one)
+    store.away = True
+    go.set()
+    while store.tries < 3:
+        await asyncio.sleep(0.01)
+    assert [event for event, _ in one.reported] == ["response_not_stored_yet"]
+    store.away = False
+    assert await whole(one, store) == "completed"
+
+
 async def test_what_is_too_large_to_be_kept_fails() -> None:
     store = MemoryResponses()
     one = gateway(
@@ -213,6 +240,20 @@ async def test_what_is_too_large_to_be_kept_fails() -> None:
     await begun(one)
     assert await whole(one, store) == "failed"
     assert "max_bytes" in words(store.rows["resp_t1"].events)[-1]
+    assert [exchange.status for exchange in one.exchanges.kept] == ["failed"]
+
+
+async def test_the_backend_of_what_is_too_large_is_left_before_its_row_is_written() -> None:
+    store = MemoryResponses()
+    backend = FakeBackend("local", ([Delta(text="x" * 600), asyncio.Event(), *said("never")],))
+    one = gateway(store, MemoryEvents(), backend, max_bytes=500)
+    await begun(one)
+    store.away = True
+    while not one.reported:
+        await asyncio.sleep(0)
+    assert (backend.open, backend.aborted) == (0, 1)
+    store.away = False
+    assert await whole(one, store) == "failed"
 
 
 async def test_a_gateway_that_stops_leaves_none_in_progress() -> None:
@@ -234,3 +275,21 @@ async def test_a_gateway_that_stops_lets_them_finish() -> None:
     await begun(one)
     await one.service.drain(5)
     assert store.rows["resp_t1"].status == "completed"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_nobody_is_told_that_it_is_over_before_its_row_says_so(cancelled: bool) -> None:
+    store = MemoryResponses()
+    one = gateway(store, MemoryEvents(), endless() if cancelled else None, lease_s=0.05)
+    await begun(one)
+    store.away = True
+    if cancelled:
+        await asyncio.sleep(0)
+        answer = json.loads(await one.service.cancel("resp_t1", caller("t9")))
+        assert answer["status"] == "in_progress"
+    while not one.reported:  # it tries to write its row
+        await asyncio.sleep(0)
+    assert await status_of(one) == "in_progress"
+    store.away = False
+    over = "cancelled" if cancelled else "completed"
+    assert await whole(one, store) == over == await status_of(one)

@@ -197,6 +197,21 @@ async def test_a_reader_that_knows_more_than_the_row_is_told_that_it_ends() -> N
     await production.close()
 
 
+@pytest.mark.parametrize("after", [0, 1, 7])
+async def test_who_has_more_of_one_that_failed_than_the_row_is_told_that_it_ended(
+    after: int,
+) -> None:
+    store, events = MemoryResponses(), MemoryEvents()
+    backend, _ = gated()
+    one, other = gateway(store, events, backend), gateway(store, events)
+    production = await producing(one)
+    await store.finish("resp_t1", "failed", b"{}", b"data: 0 failed\n\n")
+    await production.close()
+    assert words(await replay(other, after)) == [
+        "error This response has failed, and nothing more is kept of it."
+    ]
+
+
 async def test_a_reader_of_one_that_is_deleted_is_told_so() -> None:
     store, events = MemoryResponses(), MemoryEvents()
     backend, _ = gated()

@@ -11,6 +11,7 @@ from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import BackendRefused, PartUnavailable
 from tests.fakes.chat_backend import FakeBackend, said
 from tests.fakes.responses import (
+    LineScribe,
     MemoryEvents,
     MemoryResponses,
     asked,
@@ -21,6 +22,18 @@ from tests.fakes.responses import (
 )
 
 HELLO = ["opening", "Hel", "lo", "close", "completed store=True"]
+
+
+class BreaksOnce(LineScribe):
+    """Cannot end the first time."""
+
+    broke = False
+
+    def close(self) -> bytes:
+        if self.broke:
+            return super().close()
+        self.broke = True
+        raise RuntimeError("a bug")
 
 
 def pausing(*before: str) -> tuple[FakeBackend, asyncio.Event]:
@@ -90,7 +103,7 @@ async def test_a_hung_postgresql_delays_an_answer_no_longer_than_its_bound(strea
 async def test_a_row_that_could_not_be_finished_goes_as_soon_as_it_can() -> None:
     store = MemoryResponses()
     backend, go = pausing("Hi")
-    one = gateway(store, MemoryEvents(), backend)
+    one = gateway(store, MemoryEvents(), backend, lease_s=0.03)
     production = await one.service.begin(asked(stream=True), caller("t1"))
     await production.open()
     assert production.unstored == ""
@@ -99,8 +112,11 @@ async def test_a_row_that_could_not_be_finished_goes_as_soon_as_it_can() -> None
     assert words(await read(production.frames()))[-1] == "completed store=False"
     store.away = False
     assert "resp_t1" in store.rows
-    await one.service.renew()
-    assert store.rows == {}
+    upkeep = asyncio.ensure_future(one.service.maintain())
+    async with asyncio.timeout(5):
+        while store.rows:
+            await asyncio.sleep(0.001)
+    upkeep.cancel()
 
 
 async def test_a_hang_up_aborts_the_backend_and_leaves_a_cancelled_row() -> None:
@@ -194,6 +210,18 @@ async def test_an_interruption_is_the_last_frame_and_the_row() -> None:
     assert words(await read(frames))[-1] == "failed store=True stopping"
     assert store.rows["resp_t1"].status == "failed"
     assert [exchange.status for exchange in one.exchanges.kept] == ["failed"]
+
+
+async def test_one_whose_end_cannot_be_written_fails_and_is_not_stored() -> None:
+    store = MemoryResponses()
+    one = gateway(store, MemoryEvents())
+    production = await one.service.begin(asked(stream=True), caller("t1"))
+    scribe = BreaksOnce("resp_t1", store=True)
+    production._writing.scribe = scribe
+    await production.open()
+    assert words(await read(production.frames()))[-1] == "failed store=False a bug"
+    await one.service.close()
+    assert (store.rows, production.stored) == ({}, False)
 
 
 async def test_what_is_too_large_to_be_kept_arrives_and_is_not_stored() -> None:

@@ -70,6 +70,18 @@ def test_a_name_a_client_made_up_is_no_series_of_its_own(metrics: GatewayMetrics
     assert f'gen_ai_request_model="{OTHER_MODEL}"' in text
 
 
+def test_a_name_that_nobody_was_asked_for_takes_no_place_of_a_model(
+    metrics: GatewayMetrics,
+) -> None:
+    for number in range(200):
+        made_up = exchange(number, selected_model=f"made-up-{number}", backend="", status="failed")
+        metrics.keep(made_up)
+    metrics.keep(exchange(1))
+    text = metrics.render().decode()
+    assert "made-up" not in text
+    assert LABELS in text
+
+
 def test_gauges_are_read_at_each_scrape(
     metrics: GatewayMetrics, gauges: dict[str, Mapping[str, float]]
 ) -> None:

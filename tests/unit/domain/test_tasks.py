@@ -1,6 +1,6 @@
 import asyncio
 
-from appliance.infra.tasks import ended
+from appliance.domain.tasks import ended
 
 
 async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
