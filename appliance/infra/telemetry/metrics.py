@@ -12,13 +12,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from appliance.domain.chat.service import ROUTES
 from appliance.domain.events.exchange import Exchange
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _TOKENS = (1.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0)
 # A pattern serves any name: what clients make up must not become time series without end.
 MAX_MODELS = 100
-OTHER_MODEL = "other"
+OTHER_MODEL = OTHER_ROUTE = "other"
 
 
 _LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "backend", "route")
@@ -77,7 +78,7 @@ class GatewayMetrics:
     def keep(self, exchange: Exchange) -> bool:
         """Count one exchange."""
         model = self._label(exchange)
-        labels = (exchange.operation, model, exchange.backend, exchange.route)
+        labels = (exchange.operation, model, exchange.backend, _route(exchange))
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = _Series()
@@ -104,6 +105,12 @@ class GatewayMetrics:
     def render(self) -> bytes:
         """The exposition, in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+def _route(exchange: Exchange) -> str:
+    """That of a request which was refused may be one that its client made up."""
+    known = exchange.route in ROUTES or exchange.route == exchange.operation
+    return exchange.route if known else OTHER_ROUTE
 
 
 class _Exchanges(Collector):

@@ -10,15 +10,6 @@ import pytest
 
 from appliance.config.schema import SpoolConfig
 from appliance.domain.events.durables import DURABLES
-from appliance.domain.events.exchange import (
-    Attempt,
-    Cut,
-    Embedding,
-    Feedback,
-    Hit,
-    Retrieval,
-    Returned,
-)
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.shipper.shipper import Shipper
 from appliance.infra.postgres.migrate import migrate
@@ -37,6 +28,7 @@ from tests.fakes.consumer import (
 from tests.fakes.exchanges import exchange
 from tests.fakes.postgres import Cluster
 from tests.fixtures_nats import NatsServer
+from tests.integration.infra.postgres.writers.exchanges import whole
 
 
 def _pairs(dsn: str) -> list[str]:
@@ -72,28 +64,7 @@ async def test_exchanges_become_rows_and_a_termination_is_clean(
 async def test_all_seven_subjects_end_as_rows(
     tmp_path: Path, nats_server: NatsServer, dsn: str
 ) -> None:
-    made = Embedding("query", "minilm", ("question",), 256, 3, 0.01, 0.01)
-    retrieval = Retrieval(
-        "default",
-        (Hit("notes.md", 2, 0.75, 40),),
-        cut=(Cut("other.md", 1, 0.1, 30, "score"),),
-        query="question",
-        embedding=made,
-        limit=5,
-    )
-    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    returned = (Returned("z", "g", "{}", "42"),)
-    exchanges = [
-        exchange(
-            number,
-            retrieval=retrieval,
-            tool_calls=(call,),
-            tool_results=returned,
-            attempts=(Attempt("local", "qwen3-8b-q4", "ok", 0.1, 0.4),),
-            feedback=Feedback(f"{number:032x}", 1),  # on itself: one id in every table
-        )
-        for number in range(30)
-    ]
+    exchanges = [whole(number) for number in range(30)]
     with consuming(Consumer(tmp_path, nats_server, dsn)) as consumer:
         async with jetstream(nats_server) as js:
             await publish_all(js, exchanges)

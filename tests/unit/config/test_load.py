@@ -101,6 +101,7 @@ def test_an_unknown_key_is_named_with_file_and_table(
         ('[[models]]\nmatch = "x"\nroute = "side"\n', ["[[models]] 'x' route", "side"]),
         ('[[models]]\nbackend = "x"\n', ["[[models]] number 0", "match"]),
         ('[log]\nlevel = "loud"\n', ["[log] level", "loud"]),
+        ('[moderation]\nmodel = "m"\n', ["[moderation]", "model", "url"]),
     ],
 )
 def test_a_wrong_value_is_named_with_file_table_and_key(

@@ -159,7 +159,7 @@ async def test_runs_have_a_retention_of_their_own(pool: PostgresPool) -> None:
     trace_id = await _write(pool, 1, 1)
     await _ran(pool, "run", PERSIST, (1, 9))
     ((now,),) = await _now(pool)
-    week = RetentionConfig(pipeline_runs=7)
+    week = RetentionConfig(pipeline_runs=7, api_responses=0)
     assert await prune(pool, week, now) == {"pipeline_runs": 0}
     assert await prune(pool, week, now + 8 * 86_400) == {"pipeline_runs": 1}
     assert await _runs(pool, trace_id) == set()

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_name_that_nobody_was_asked_for_takes_no_place_of_a_model(
     text = metrics.render().decode()
     assert "made-up" not in text
     assert LABELS in text
+
+
+def test_a_route_that_a_client_made_up_makes_no_series(metrics: GatewayMetrics) -> None:
+    for number in range(3):
+        refused = exchange(number, route=f"made-up-{number}", status="failed", backend="")
+        metrics.keep(refused)
+    metrics.keep(exchange(4, route="rag"))
+    metrics.keep(exchange(5, route="rerank", operation="rerank"))
+    text = metrics.render().decode()
+    assert "made-up" not in text
+    assert {'route="other"', 'route="rag"', 'route="rerank"'} <= set(
+        re.findall(r'route="\w+"', text)
+    )
 
 
 def test_gauges_are_read_at_each_scrape(
