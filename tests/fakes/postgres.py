@@ -1,12 +1,9 @@
 """The embedded PostgreSQL as a test part: started, killed, frozen, with fresh databases."""
 
-import os
 import secrets
-import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from appliance.infra.embedded.postgres import EXTENSIONS, ROLE, Postgres
 from appliance.infra.embedded.unprivileged import unprivileged
 from appliance.infra.embedded.wheels import postgres_programs
+from tests.fakes import processes
 
 _TEMPLATE = "template1"  # what PostgreSQL copies a new database from
 
@@ -72,7 +70,10 @@ class Cluster:
 
     def create_database(self, copy_of: str = _TEMPLATE) -> str:
         """A database of its own with the extensions, or with what the database `copy_of` has, to
-        which nobody may be connected; its DSN, for the application's role."""
+        which nobody may be connected; its DSN, for the application's role.  Starts a server that a
+        test killed and, failing, left so."""
+        if self._process is not None and self._process.poll() is not None:
+            self.start()
         name = f"t_{secrets.token_hex(6)}"
         with self._admin("postgres") as admin:
             admin.execute(
@@ -89,15 +90,18 @@ class Cluster:
 
     def freeze(self) -> None:
         """Stop every process of it; they keep their sockets open."""
-        self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        processes.freeze(self._process.pid)
 
     def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+        assert self._process is not None
+        processes.thaw(self._process.pid)
 
     def kill(self) -> None:
         """kill -9, all at once; start() brings it back with its data."""
         assert self._process is not None
-        self._signal(signal.SIGKILL)
+        # One that is left keeps the shared memory, and the next server does not start.
+        processes.kill(self._process.pid)
         self._process.wait()
         (self.postgres.data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -110,18 +114,3 @@ class Cluster:
         return psycopg.connect(
             make_conninfo(superuser.dsn, user="postgres", dbname=database), autocommit=True
         )
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        for pid in [self._process.pid, *_descendants(self._process.pid)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-
-def _descendants(pid: int) -> list[int]:
-    """PostgreSQL's backends lead sessions of their own: a group signal does not reach them."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:  # it ended while we looked
-        return []
-    return [deep for child in map(int, children) for deep in (child, *_descendants(child))]

@@ -40,6 +40,15 @@ def thaw(pid: int) -> None:
     _send(set(family(pid)), signal.SIGCONT)
 
 
+def kill(pid: int) -> None:
+    """kill -9 for the whole family; nothing of it is left, but a zombie."""
+    freeze(pid)  # nobody is born any more
+    gone = set(family(pid))
+    _send(gone, signal.SIGKILL)
+    for each in gone:
+        wait_gone(each)
+
+
 def is_alive(pid: int) -> bool:
     """A thread of it still runs.  The first may be a zombie while others hold its sockets open."""
     try:
