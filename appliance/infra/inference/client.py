@@ -45,8 +45,8 @@ class InferenceClient:
         other.
 
         Raises ContextLengthExceeded when a text is too long and `truncate` is False,
-        InvalidRequest for an empty text, PartUnavailable(part="inference") otherwise, after
-        `[inference] timeout_s` a batch.
+        RequestTooLarge when one has megabytes, InvalidRequest for an empty text,
+        PartUnavailable(part="inference") otherwise, after `[inference] timeout_s` a batch.
         """
         vectors: list[Vector] = []
         input_tokens: int | None = 0

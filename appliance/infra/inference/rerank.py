@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from appliance.config.schema import InferenceConfig, RerankConfig
-from appliance.domain.errors import InvalidRequest, RequestTooLarge
+from appliance.domain.errors import InvalidRequest
 from appliance.domain.identity import Identity
 from appliance.domain.rerank.ports import Kind, Reranker, Scores
 from appliance.infra.http.client import HttpClient
@@ -77,8 +77,6 @@ class RerankClient:
             limit,
             self._timeout_s,
         )
-        if answered.status == 413:
-            raise RequestTooLarge(f"the inference role: {answered.error}", param="documents")
         if answered.status != 200:
             raise refused(answered, "documents")
         return Scores(_values(answered, len(texts)), answered.input_tokens)

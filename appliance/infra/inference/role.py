@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from appliance.domain.errors import ContextLengthExceeded, InvalidRequest, PartUnavailable
+from appliance.domain.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    PartUnavailable,
+    RequestTooLarge,
+)
 from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient, Response, Target
 from appliance.infra.http.errors import ConnectFailed, HttpError, ReadTimeout
@@ -115,6 +120,8 @@ def refused(answered: Answered, param: str) -> Exception:
     error = answered.error
     if answered.status == 413 and "tokens" in error:
         return ContextLengthExceeded(error, param=param)
+    if answered.status == 413:
+        return RequestTooLarge(f"the inference role: {error}", param=param)
     if answered.status in (400, 422) and error:
         return InvalidRequest(error, param=param)
     return unavailable(f"answered {answered.status}: {error or 'without a reason'}")

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 
 from appliance.config.schema import InferenceConfig
-from appliance.domain.errors import ContextLengthExceeded, InvalidRequest, PartUnavailable
+from appliance.domain.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    PartUnavailable,
+    RequestTooLarge,
+)
 from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
@@ -137,6 +142,13 @@ async def test_a_text_that_is_too_long_is_the_callers_error() -> None:
     async with role(lambda body: too_long) as client:
         with pytest.raises(ContextLengthExceeded, match="Given: 300"):
             await client.embed(["a"], truncate=False)
+
+
+async def test_megabytes_are_the_callers_error_and_not_worth_another_try() -> None:
+    too_large = failure(413, "The body is larger than the limit of 8388608 bytes.", "Validation")
+    async with role(lambda body: too_large) as client:
+        with pytest.raises(RequestTooLarge, match="8388608"):
+            await client.embed(["a"])
 
 
 async def test_an_empty_text_is_the_callers_error() -> None:
