@@ -53,22 +53,10 @@ class NewResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredResponse:
+class StoredResponse(NewResponse):
     """A row.  `events` are all frames of its stream, whole, once it is not live any more; empty
     before.  `orphaned`: live, and its lease has run out."""
 
-    id: str
-    trace_id: str
-    correlation_id: str
-    conversation_id: str
-    key_name: str
-    created_at: float
-    status: Status
-    model: str
-    resource: bytes
-    input_items: bytes
-    background: bool = False
-    previous_response_id: str = ""
     events: bytes = b""
     orphaned: bool = False
 
