@@ -143,6 +143,7 @@ class Welcome:
                 "",
                 f"OpenAI API     {parts.gateway}/v1",
                 f"Anthropic API  {parts.gateway}",
+                f"Ollama API     {parts.gateway}",
                 f"metrics        {parts.metrics}",
                 *([f"pipelines      {parts.dagster}   (starting)"] if parts.dagster else ()),
                 f"state          {state}",

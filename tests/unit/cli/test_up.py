@@ -29,7 +29,9 @@ async def test_the_banner_says_where_the_pipelines_will_be(
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["pipelines", page, "(starting)"] in said
     await welcome.show(Parts(gateway="http://127.0.0.1:8080"))
-    assert "pipelines" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "pipelines" not in out
+    assert "\nOllama API     http://127.0.0.1:8080\n" in out
 
 
 def test_only_what_may_be_left_out_can_be(capsys: pytest.CaptureFixture[str]) -> None:
