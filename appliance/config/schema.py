@@ -30,9 +30,8 @@ class GatewayConfig(Table, frozen=True, kw_only=True):
     total_timeout_s: Positive = 1800.0
     keepalive_s: Positive = 15.0
     drain_s: Positive = 10.0
-    keys_file: str = (
-        ""  # sha256 hashes of callers' keys; empty: STATE/keys.toml where a state is known
-    )
+    # sha256 hashes of callers' keys; empty: STATE/keys.toml where a state is known
+    keys_file: str = ""
     # One secret for all gateways, "env:NAME" or "file:PATH", under which reasoning is signed for
     # clients that hand it back; empty: one of this state's own, made at the first start.
     seal_secret: str = ""
@@ -199,9 +198,8 @@ class ConsumerConfig(Table, frozen=True, kw_only=True):
     batch_wait_s: Positive = 0.05
     max_deliver: Count = 20
     ack_wait_s: Positive = 10.0
-    lag_alarm_h: Annotated[float, Meta(gt=0, lt=72)] = (
-        48.0  # the stream keeps 72 hours: events older than this raise an alarm
-    )
+    # The stream keeps 72 hours: events older than this raise an alarm.
+    lag_alarm_h: Annotated[float, Meta(gt=0, lt=72)] = 48.0
     listen: Annotated[str, Meta(pattern=r"^(\S+:\d{1,5})?\Z")] = (
         ""  # health and metrics; empty: none
     )
@@ -267,9 +265,8 @@ class DatasetConfig(Table, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     min_rating: Annotated[int, Meta(ge=-5, le=5)] = 0  # of those that were rated
     rated_only: bool = False
-    near_duplicates: Annotated[float, Meta(gt=0, le=1)] = (
-        0.9  # Jaccard similarity of word shingles from which on two pairs are one; 1: only the same
-    )
+    # Jaccard similarity of word shingles from which on two pairs are one; 1: only the same.
+    near_duplicates: Annotated[float, Meta(gt=0, le=1)] = 0.9
     validation_share: Annotated[float, Meta(ge=0, lt=1)] = 0.1
 
 

@@ -1,8 +1,9 @@
 """What a request with `previous_response_id` continues: the items of the responses before it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound
 from appliance.domain.responses.ports import ResponseStore
 from appliance.domain.responses.record import LIVE, Item, StoredResponse
@@ -16,6 +17,13 @@ class Continued:
 
     items: Sequence[Item] = ()
     conversation_id: str = ""
+
+    def joined_by(self, request: ChatRequest) -> ChatRequest:
+        """`request` in this conversation, unless its client named one."""
+        if not self.conversation_id or request.extensions.conversation:
+            return request
+        extensions = replace(request.extensions, conversation=self.conversation_id)
+        return replace(request, extensions=extensions)
 
 
 async def continued(

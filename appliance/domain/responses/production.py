@@ -6,9 +6,9 @@ leaves, or that frame says that nothing is stored.
 
     once         `once()`
     streamed     `open()`, `frames()`
-    background   `open()`, then `once()` (the queued resource) or `frames()`
+    background   `open()`, then `once()` or `frames()`: see background.py
 
-`close()` in any case: it ends what its client does not wait for any more, a background one aside.
+`close()` in any case: it ends what its client does not wait for any more.
 """
 
 import asyncio
@@ -17,8 +17,7 @@ from collections.abc import AsyncGenerator, Sequence
 from appliance.domain.chat.bounded import BoundedStream
 from appliance.domain.chat.turn import Turn
 from appliance.domain.conversation.stream import Delta
-from appliance.domain.errors import ApplianceError, BackendBusy, PartUnavailable, RequestTooLarge
-from appliance.domain.responses.follow import from_memory
+from appliance.domain.errors import ApplianceError
 from appliance.domain.responses.live import LiveResponse, owner
 from appliance.domain.responses.means import Means
 from appliance.domain.responses.ports import Scribe
@@ -26,7 +25,6 @@ from appliance.domain.responses.record import Item, NewResponse, ResponseRequest
 from appliance.domain.responses.writing import Cancelled, SummaryWriting, Writing
 
 DEGRADED = "degraded:postgres"
-BUSY_RETRY_S = 5.0
 
 
 class Production:
@@ -37,6 +35,8 @@ class Production:
     `earlier` are the items it continues; `items()` those it adds.  `conversation_id` is what who
     continues it hands to `begin`.
     """
+
+    _patient = False  # its row is written within the time of an answer, or not at all
 
     def __init__(
         self,
@@ -67,20 +67,12 @@ class Production:
         self._input = means.wire.encoded(asked.items) if self.stored else b""
         self._live: LiveResponse | None = None  # while it is kept
         self._creating: asyncio.Task[None] | None = None
-        self._queued = b""  # the resource a background one is answered with
         self._ended = False
-        self._running: LiveResponse | None = None  # a background one, from `open` on
-        self._told: ApplianceError | None = None  # how it shall end
 
     async def open(self) -> None:
         """Return once there is content, or `hold_s` has passed, and it is known whether it will be
-        stored; a background one: once its row is there.  Raises the error tree."""
-        self._stream = stream = BoundedStream(
-            self._means.chat, self.turn, write=self._write, end=self._finish, failed=self._finish
-        )
-        if self._asked.background:
-            await self._open_background(stream)
-            return
+        stored.  Raises the error tree."""
+        self._stream = stream = self._bounded()
         if self.stored:
             self._live = self._new_live()
             self._means.lives.add(self._live)
@@ -97,16 +89,11 @@ class Production:
     def frames(self) -> AsyncGenerator[bytes, None]:
         """The stream, after `open`: whole frames, one or several at a time, each with `event:` and
         `data:` and ended by a blank line.  A failure is among them, never raised."""
-        if self._running is not None:
-            return from_memory(self._running, 0, self._means.wire)
         assert self._stream is not None, "open() comes first"
         return self._stream.frames()
 
     async def once(self) -> bytes:
-        """The resource: whole, and stored before it is returned; of a background one, after
-        `open`, as it waits to be produced.  Raises the error tree."""
-        if self._asked.background:
-            return self._queued
+        """The resource: whole, and stored before it is returned.  Raises the error tree."""
         answer = await self._means.chat.once(self.turn)
         self._ended = True
         writing = self._writing
@@ -129,14 +116,14 @@ class Production:
         return self._writing.status
 
     def interrupt(self, error: ApplianceError) -> None:
-        """End the stream now, with `error` in its last frame; a background one goes on."""
-        if self._stream is not None and not self._asked.background:
+        """End the stream now, with `error` in its last frame."""
+        if self._stream is not None:
             self._stream.interrupt(error)
 
     async def close(self) -> None:
         """Its client does not read on.  What is still produced is aborted upstream at once, and
-        becomes a cancelled row; a background one goes on.  Without effect once all is over."""
-        if self._stream is None or self._asked.background:
+        becomes a cancelled row.  Without effect once all is over."""
+        if self._stream is None:
             return
         await self._stream.close()
         if self._live is not None and not self._ended:
@@ -147,43 +134,10 @@ class Production:
         said = self._means.wire.output_items(self._writing.resource())
         return [*self._asked.items, *said]
 
-    async def _open_background(self, stream: BoundedStream) -> None:
-        means = self._means
-        if means.lives.background >= means.limits.max_background:
-            raise BackendBusy(
-                f"{means.limits.max_background} background responses are in progress here",
-                backend="",
-                retry_after_s=BUSY_RETRY_S,
-            )
-        self._live = live = self._new_live()
-        begun = self._writing.scribe.queued()
-        self._queued = self._writing.resource()
-        begun += self._writing.opening(named=False)
-        if not live.add(begun, self._writing.count):
-            raise self._too_large()
-        means.lives.add(live)
-        try:
-            await self._create(live)
-        except BaseException:  # its client left: nobody knows of it
-            self._forget()
-            raise
-        if not self.stored:
-            raise PartUnavailable(
-                "a background response must be stored, and PostgreSQL does not take it",
-                part="postgres",
-            )
-        self.turn.committed, self._running = True, live
-        means.tasks.spawn(self._produce(stream))
-
-    async def _produce(self, stream: BoundedStream) -> None:
-        """A background one, from its first token to its row."""
-        try:
-            if self._told is not None:  # before this began; after its first step it counts
-                asyncio.get_running_loop().call_soon(self._stop, self._told)
-            async for _ in stream.frames():
-                pass  # `_write` has handed them to whoever reads
-        finally:
-            await stream.close()
+    def _bounded(self) -> BoundedStream:
+        return BoundedStream(
+            self._means.chat, self.turn, write=self._write, end=self._finish, failed=self._finish
+        )
 
     async def _create(self, live: LiveResponse) -> None:
         if why := await self._means.rows.create(self._new()):
@@ -233,13 +187,8 @@ class Production:
         return frames
 
     def _overflow(self) -> None:
-        if self._asked.background:
-            raise self._too_large()
+        """There is more of it than is kept."""
         self._drop()
-
-    def _too_large(self) -> RequestTooLarge:
-        most = self._means.limits.max_bytes
-        return RequestTooLarge(f"The response is larger than [responses] max_bytes ({most}).")
 
     async def _finish(self, error: Exception | None = None) -> bytes:
         """The last frames, once the row is whole or is known not to become so."""
@@ -279,7 +228,7 @@ class Production:
                 writing.status,
                 writing.resource(),
                 events,
-                patient=self._asked.background,
+                patient=self._patient,
             )
             if not kept:
                 self._unkept("")
@@ -289,24 +238,16 @@ class Production:
         live.end(last, writing.count)
         return last
 
-    def _stop(self, error: ApplianceError) -> None:
-        """End a background one; of another, have no row any more.  What ends already, ends."""
-        if self._ended:
-            return
-        if self._asked.background:
-            self._told = error
-            assert self._stream is not None
-            self._stream.interrupt(error, recorded=not isinstance(error, Cancelled))
-        else:  # its row is whole or gone without us
+    def _stop(self, _: ApplianceError) -> None:
+        """Its row is whole, or gone without us.  What ends already, ends."""
+        if not self._ended:
             self._unkept("")
             self._forget(discard=False)
 
     def _drop(self) -> None:
-        """Keep nothing of it, and go on only where a client reads it."""
+        """Keep nothing of it, and go on for the client that reads it."""
         self._unkept("")
         self._forget()
-        if self._asked.background:
-            self._stop(Cancelled("it was deleted"))
 
     def _unkept(self, why: str) -> None:
         """There will be no row: the resource says so from here on."""

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Caller
-from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
+from appliance.domain.responses.background import BackgroundProduction
 from appliance.domain.responses.compaction import summarising, with_summaries
 from appliance.domain.responses.continuation import Continued, continued, unknown_previous
 from appliance.domain.responses.follow import Follower, from_memory, rest_of
@@ -87,8 +87,7 @@ class ResponseService:
         known = Continued(earlier or (), conversation_id)
         if earlier is None and asked.previous_response_id:
             known = await self.continued(asked.previous_response_id, caller)
-        request = with_summaries(asked.continued(known.items), self._seal)
-        request = _of_conversation(request, known.conversation_id)
+        request = known.joined_by(with_summaries(asked.continued(known.items), self._seal))
         if caller.key is not None and request.extensions.workspace:
             caller.key.require_workspace(request.extensions.workspace)
         if not request.messages:
@@ -100,9 +99,8 @@ class ResponseService:
         turn = self._means.chat.turn(request, caller)
         response_id = id_of(caller.identity.trace_id)
         scribe = self._wire.scribe(asked, request, response_id, int(turn.wall))
-        return Production(
-            self._means, asked, turn, scribe, response_id=response_id, earlier=known.items
-        )
+        made = BackgroundProduction if asked.background else Production
+        return made(self._means, asked, turn, scribe, response_id=response_id, earlier=known.items)
 
     async def continued(self, response_id: str, caller: Caller) -> Continued:
         """What a request with this `previous_response_id` continues.  Raises as `continued` of
@@ -271,14 +269,6 @@ class ResponseService:
         live = self._means.lives.get(id_of(trace_id))
         if live is not None and live.background:
             live.stop(Cancelled("it was asked to be cancelled"))
-
-
-def _of_conversation(request: ChatRequest, conversation_id: str) -> ChatRequest:
-    """In the conversation it continues, unless its client named one."""
-    if not conversation_id or request.extensions.conversation:
-        return request
-    extensions = replace(request.extensions, conversation=conversation_id)
-    return replace(request, extensions=extensions)
 
 
 def _require_background(background: bool) -> None:

@@ -1,0 +1,103 @@
+"""A response that is produced in the background: its row comes first, then a task of the service's
+makes it, whoever reads it meanwhile.  What else becomes of it is as in `production.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from appliance.domain.chat.bounded import BoundedStream
+from appliance.domain.errors import ApplianceError, BackendBusy, PartUnavailable, RequestTooLarge
+from appliance.domain.responses.follow import from_memory
+from appliance.domain.responses.live import LiveResponse
+from appliance.domain.responses.production import Production
+from appliance.domain.responses.writing import Cancelled
+
+BUSY_RETRY_S = 5.0
+
+
+class BackgroundProduction(Production):
+    """See Production.  After `open`, `once()` is the resource as it waits to be produced, and
+    `frames()` reads along; a client that leaves ends nothing."""
+
+    _patient = True  # nobody waits: its row is tried for
+    _queued = b""  # the resource it is answered with
+    _running: LiveResponse | None = None  # from `open` on
+    _told: ApplianceError | None = None  # how it shall end
+
+    async def open(self) -> None:
+        """Return once its row is there.  Raises the error tree."""
+        self._require_room()
+        self._stream = stream = self._bounded()
+        self._live = live = self._new_live()
+        begun = self._writing.scribe.queued()
+        self._queued = self._writing.resource()
+        begun += self._writing.opening(named=False)
+        if not live.add(begun, self._writing.count):
+            raise self._too_large()
+        self._means.lives.add(live)
+        try:
+            await self._create(live)
+        except BaseException:  # its client left: nobody knows of it
+            self._forget()
+            raise
+        if not self.stored:
+            raise PartUnavailable(
+                "a background response must be stored, and PostgreSQL does not take it",
+                part="postgres",
+            )
+        self.turn.committed, self._running = True, live
+        self._means.tasks.spawn(self._produce(stream))
+
+    def frames(self) -> AsyncGenerator[bytes, None]:
+        """See Production."""
+        assert self._running is not None, "open() comes first"
+        return from_memory(self._running, 0, self._means.wire)
+
+    async def once(self) -> bytes:
+        """The resource as it waits to be produced, after `open`."""
+        return self._queued
+
+    def interrupt(self, error: ApplianceError) -> None:
+        """Without effect: it goes on."""
+
+    async def close(self) -> None:
+        """Without effect: it goes on."""
+
+    def _require_room(self) -> None:
+        most = self._means.limits.max_background
+        if self._means.lives.background >= most:
+            raise BackendBusy(
+                f"{most} background responses are in progress here",
+                backend="",
+                retry_after_s=BUSY_RETRY_S,
+            )
+
+    async def _produce(self, stream: BoundedStream) -> None:
+        """From its first token to its row."""
+        try:
+            if self._told is not None:  # before this began; after its first step it counts
+                asyncio.get_running_loop().call_soon(self._stop, self._told)
+            async for _ in stream.frames():
+                pass  # `_write` has handed them to whoever reads
+        finally:
+            await stream.close()
+
+    def _overflow(self) -> None:
+        raise self._too_large()
+
+    def _too_large(self) -> RequestTooLarge:
+        most = self._means.limits.max_bytes
+        return RequestTooLarge(f"The response is larger than [responses] max_bytes ({most}).")
+
+    def _stop(self, error: ApplianceError) -> None:
+        """End it.  What ends already, ends."""
+        if self._ended:
+            return
+        self._told = error
+        assert self._stream is not None
+        self._stream.interrupt(error, recorded=not isinstance(error, Cancelled))
+
+    def _drop(self) -> None:
+        """Keep nothing of it, and so end it."""
+        super()._drop()
+        self._stop(Cancelled("it was deleted"))
