@@ -13,7 +13,8 @@ from tests.fakes.until import until
 
 WAIT_S = 60.0
 TABLES = tuple(table for durable in DURABLES.values() for table in durable.tables)
-_DAGSTERS = {of_dagster(durable).name for durable in DURABLES.values()}
+DAGSTERS = frozenset(of_dagster(durable).name for durable in DURABLES.values())
+DRIVERS = DAGSTERS | {durable.name for durable in DURABLES.values()}
 
 
 class Rows:
@@ -62,18 +63,23 @@ class Rows:
         )
 
 
-def wait_taken(url: str, timeout_s: float = WAIT_S) -> None:
-    """Until Dagster's durables have acked all that is in the stream."""
-    until(lambda: not asyncio.run(_left(url)), lambda: asyncio.run(_left(url)), timeout_s)
+def wait_taken(url: str, durables: frozenset[str] = DRIVERS, timeout_s: float = WAIT_S) -> None:
+    """Until `durables` have acked all that is in the stream: whoever pulls for them is in no
+    transaction any more, whose locks it would keep for a minute when it is frozen there."""
+    until(
+        lambda: not asyncio.run(_left(url, durables)),
+        lambda: asyncio.run(_left(url, durables)),
+        timeout_s,
+    )
 
 
-async def _left(url: str) -> dict[str, int]:
+async def _left(url: str, durables: frozenset[str]) -> dict[str, int]:
     client = await nats.connect(url)
     try:
         infos = await client.jetstream(timeout=10).consumers_info(PIPELINE)
-        own = [info for info in infos if info.name in _DAGSTERS]
+        own = [info for info in infos if info.name in durables]
         left = {i.name: (i.num_pending or 0) + (i.num_ack_pending or 0) for i in own}
-        missing = dict.fromkeys(_DAGSTERS - set(left), -1)
+        missing = dict.fromkeys(durables - set(left), -1)
         return missing | {name: count for name, count in left.items() if count}
     finally:
         await client.close()

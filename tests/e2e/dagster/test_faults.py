@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.dagster.asking import ask, flood
-from tests.e2e.dagster.rows import Rows, wait_taken
+from tests.e2e.dagster.rows import DAGSTERS, Rows, wait_taken
 from tests.e2e.faults.faulty import Faulty
 from tests.fakes.appliance import Appliance
 from tests.fakes.dagster_instance import DagsterInstance
@@ -26,7 +26,7 @@ MADE_OF_THEM = ("chat_pair_record", "knowledge_events")
 
 @pytest.fixture
 def alone(appliance: Faulty, dagster: DagsterInstance) -> Iterator[Faulty]:
-    """Dagster has nothing left to do, and the consumer does nothing until the test is over."""
+    """Nobody has anything left to do, and the consumer does nothing until the test is over."""
     wait_taken(appliance.nats)
     dagster.until(lambda: not dagster.under_way(), dagster.under_way)
     appliance.freeze("consumer")
@@ -74,11 +74,11 @@ def runs_of(dagster: int) -> list[int]:
 
 def require_green(appliance: Faulty, running: Appliance, dagster: DagsterInstance) -> None:
     """One more exchange, its run, and every check of that run's assets."""
-    wait_taken(appliance.nats, WITHIN_S)
+    wait_taken(appliance.nats, DAGSTERS, WITHIN_S)
     dagster.until(lambda: not dagster.under_way(), dagster.under_way, WITHIN_S)
     trace_id = ask(running.url)
     dagster.until(lambda: bool(dagster.runs(JOB, trace_id=trace_id)), timeout_s=WITHIN_S)
-    wait_taken(appliance.nats, WITHIN_S)
+    wait_taken(appliance.nats, DAGSTERS, WITHIN_S)
     dagster.until(lambda: not dagster.under_way(), dagster.under_way, WITHIN_S)
     fresh = {run.run_id: run.status for run in dagster.runs(trace_id=trace_id)}
     assert set(fresh.values()) == {"SUCCESS"}
