@@ -68,7 +68,8 @@ async def _export(config: Config, target: Path, since: float | None, until: floa
     export: Callable[..., Any] = importlib.import_module(_EXPORT).export
     store = config.privacy.store
     async with database(config, timeout_s=_TIMEOUT_S) as pool:
-        return await export(pool, config.dataset, store, target, since=since, until=until)
+        exported = await export(pool, config.dataset, store, target, since=since, until=until)
+        return exported.manifest
 
 
 def _last(target: Path) -> Manifest:

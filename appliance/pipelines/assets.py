@@ -46,7 +46,7 @@ class Window(dg.Config):
             return None
         try:
             if not self.since:
-                raise ValueError("`until` needs a `since`: the range would have no beginning")
+                raise ValueError("`since` is missing: the range would have no beginning")
             since = instant(self.since, now)
             until = instant(self.until, now) if self.until else now
             if until <= since:

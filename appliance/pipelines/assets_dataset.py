@@ -4,6 +4,7 @@ The export itself is that of `appliance dataset export`; this says where and rep
 """
 
 import importlib
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,11 +14,13 @@ import dagster as dg
 import msgspec
 
 from appliance.config.schema import Config
-from appliance.domain.datasets.manifest import Manifest
+from appliance.domain.datasets.manifest import Exported, Manifest
 from appliance.domain.errors import ConfigError
-from appliance.infra.datasets.export import export, filters_of
-from appliance.infra.datasets.folder import dataset_folder, manifest_of
+from appliance.infra.datasets.folder import dataset_folder, filters_of, manifest_of
+from appliance.infra.postgres.pipeline_runs import PAIRS, RunPart, record
+from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.table_facts import Column, any_since, row_count
+from appliance.pipelines.assets import part_of
 from appliance.pipelines.metadata import (
     PREVIEW_ROWS,
     Metadata,
@@ -31,8 +34,9 @@ from appliance.pipelines.steps import RETRY, done
 from appliance.pipelines.table import CHAT_PAIR_DATASET, CHAT_PAIR_RECORD
 
 GROUP = "datasets"
-PAIRS, RATINGS = "chat_pairs", "feedback"
-_PARQUET = "appliance.infra.datasets.parquet"  # 50 MiB, for whoever writes or reads files alone
+READ = (PAIRS, "feedback")
+# With numpy and pyarrow, 60 MiB: imported by the run that writes files.
+_EXPORT, _PARQUET = "appliance.infra.datasets.export", "appliance.infra.datasets.parquet"
 
 
 def dataset_assets() -> list[dg.AssetsDefinition]:
@@ -54,9 +58,10 @@ def dataset_assets() -> list[dg.AssetsDefinition]:
         retry_policy=RETRY,
     )
     def export_chat_pair_dataset(
-        appliance: dg.ResourceParam[ApplianceResource],
+        context: dg.AssetExecutionContext, appliance: dg.ResourceParam[ApplianceResource]
     ) -> dg.MaterializeResult[None]:
-        return dg.MaterializeResult(metadata=done(_export(appliance)))
+        part = part_of(context, PAIRS, time.time())
+        return dg.MaterializeResult(metadata=done(_export(appliance, part)))
 
     return [export_chat_pair_dataset]
 
@@ -81,7 +86,7 @@ async def is_current(appliance: ApplianceResource) -> bool:
     async with appliance.pool(config) as pool:
         if await row_count(pool, PAIRS, exactly=True) != manifest.read:
             return False
-        newer = [await any_since(pool, table, made_at) for table in (PAIRS, RATINGS)]
+        newer = [await any_since(pool, table, made_at) for table in READ]
         return not any([*newer, await any_since(pool, "forgotten", made_at, at="forgotten_at")])
 
 
@@ -92,14 +97,32 @@ def _folder(appliance: ApplianceResource, config: Config) -> Path:
     return dataset_folder(config.dataset, state or Path())
 
 
-async def _export(appliance: ApplianceResource) -> Metadata:
+async def _export(appliance: ApplianceResource, part: RunPart) -> Metadata:
     config = appliance.config()
     folder = _folder(appliance, config)
+    export = importlib.import_module(_EXPORT).export
     async with appliance.pool(config) as pool:
-        manifest = await export(
+        exported: Exported = await export(
             pool, config.dataset, config.privacy.store, folder, since=None, until=None
         )
-    return of_manifest(manifest, folder) | _of_files(folder)
+        await _record(pool, part, exported)
+    return of_manifest(exported.manifest, folder) | _of_files(folder)
+
+
+async def _record(pool: PostgresPool, part: RunPart, exported: Exported) -> None:
+    """Whose pairs are in the files."""
+    manifest = exported.manifest
+    pairs = manifest.train + manifest.validation
+    oldest, newest = manifest.oldest, manifest.newest
+    await record(
+        pool,
+        part,
+        exported.sequences,
+        events=pairs,
+        inserted=pairs,
+        offered=pairs,
+        occurred=(oldest, newest) if oldest and newest else None,
+    )
 
 
 def of_manifest(manifest: Manifest, folder: Path) -> Metadata:

@@ -40,7 +40,7 @@ class Budget:
         return min(BURST, round(self.tokens + (now - self.at) / every_s, 6))
 
 
-def read(cursor: str | None) -> Budget:
+def budget_in(cursor: str | None) -> Budget:
     """What `cursor` says; a full one when it says nothing, or nothing of ours."""
     match (cursor or "").split():
         case [version, tokens, at] if version == _VERSION:

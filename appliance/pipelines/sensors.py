@@ -16,7 +16,7 @@ import dagster as dg
 from appliance.config.schema import Config
 from appliance.domain.errors import ApplianceError
 from appliance.infra.nats.consumer.backlog import Backlog, backlog
-from appliance.pipelines.budget import read
+from appliance.pipelines.budget import budget_in
 from appliance.pipelines.resources import ApplianceResource
 from appliance.pipelines.table import SUBJECTS, Subject
 
@@ -62,7 +62,7 @@ def _sensor(subject: Subject, appliance: ApplianceResource) -> dg.SensorDefiniti
             return dg.SkipReason(str(exc))
         if why := _nothing_to_do(waiting):
             return dg.SkipReason(why)
-        budget, now, every_s = read(context.cursor), time.time(), config.dagster.runs_every_s
+        budget, now, every_s = budget_in(context.cursor), time.time(), config.dagster.runs_every_s
         due_in_s = budget.due_in_s(now, every_s)
         if due_in_s and not _is_much(waiting, config.dagster.run_events):
             return dg.SkipReason(_gathers(waiting, due_in_s))

@@ -1,6 +1,6 @@
-"""What a dataset says of itself: manifest.json.  Pure."""
+"""What a dataset says of itself: manifest.json; and what its export says beside.  Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,3 +42,13 @@ class Manifest:
     excluded: Mapping[str, int]
     filters: Mapping[str, Any]
     files: Mapping[str, DatasetFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A dataset that is written.  `sequences` are inclusive ranges, in order: where PIPELINE has
+    the chats of its pairs.  Every pair within one is in the dataset, though other chats lie there,
+    too."""
+
+    manifest: Manifest
+    sequences: Sequence[tuple[int, int]]

@@ -21,6 +21,9 @@ class Pair:
     `obstacle` is the reason for which it cannot be said in that shape, one of rules.EXCLUSIONS;
     `rating` -5 to 5, None where whoever asked did not rate; `language` is empty while nobody
     looked.  Tokens and seconds are None where nobody told.
+
+    `sequence` is where PIPELINE has its chat; `place` counts the pairs that were read: of two that
+    follow each other there is none between.
     """
 
     trace_id: str
@@ -44,6 +47,8 @@ class Pair:
     duration_s: float | None = None
     time_to_first_token_s: float | None = None
     obstacle: str = ""
+    sequence: int = 0
+    place: int = 0
 
     @property
     def answer(self) -> dict[str, Any]:

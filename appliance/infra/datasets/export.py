@@ -13,12 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from appliance.config.schema import DatasetConfig
-from appliance.domain.datasets.manifest import DatasetFile, Manifest
+from appliance.domain.datasets.manifest import DatasetFile, Exported, Manifest
 from appliance.domain.datasets.pair import Pair
 from appliance.domain.datasets.rules import EXACT, FORGOTTEN, LANGUAGE, NEAR, REASONS, excluded
 from appliance.domain.datasets.split import SIDES, Side, side_of
@@ -26,7 +26,7 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.events.exchange import Store
 from appliance.infra.datasets.draft import Draft
 from appliance.infra.datasets.duplicates import duplicates
-from appliance.infra.datasets.folder import MANIFEST, create, digest, replacing
+from appliance.infra.datasets.folder import MANIFEST, create, digest, filters_of, replacing
 from appliance.infra.postgres.pairs import Forgotten, PairReader
 from appliance.infra.postgres.pool import PostgresPool
 
@@ -65,7 +65,7 @@ async def export(
     *,
     since: float | None,
     until: float | None,
-) -> Manifest:
+) -> Exported:
     """Replace `target` by the pairs made from `since` on and before `until` (Unix seconds).
 
     Raises PartUnavailable when PostgreSQL or the disk fails, and ConfigError when the folder is not
@@ -96,7 +96,7 @@ async def export(
         manifest = _manifest(written, config, store, counts, since, until)
         with create(folder / MANIFEST) as file:
             file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    return manifest
+    return Exported(manifest, written.sequences)
 
 
 async def _collect(
@@ -123,7 +123,8 @@ async def _collect(
 
 
 class _Written:
-    """What is in the files of `folder`: pairs by side, and between which times."""
+    """What is in the files of `folder`: pairs by side, between which times, and of where in the
+    stream."""
 
     def __init__(
         self, folder: Path, config: DatasetConfig, formats: dict[str, type[PairFile]]
@@ -135,6 +136,8 @@ class _Written:
         self.forgotten = 0
         self.oldest: datetime | None = None
         self.newest: datetime | None = None
+        self.sequences: list[tuple[int, int]] = []
+        self._last_place = -1
 
     def write(self, draft: Draft, gone: dict[int, str], forgotten: Forgotten) -> None:
         """Every pair of `draft` that is neither gone nor forgotten, in the order they were read.
@@ -178,6 +181,10 @@ class _Written:
         made = pair.created_at
         self.oldest = made if self.oldest is None or made < self.oldest else self.oldest
         self.newest = made if self.newest is None or made > self.newest else self.newest
+        follows = self.sequences and pair.place == self._last_place + 1
+        first = self.sequences.pop()[0] if follows else pair.sequence
+        self.sequences.append((first, pair.sequence))
+        self._last_place = pair.place
 
 
 def _manifest(
@@ -205,13 +212,6 @@ def _manifest(
         filters=filters_of(config),
         files=written.files(),
     )
-
-
-def filters_of(config: DatasetConfig) -> dict[str, Any]:
-    """What `Manifest.filters` says of it, as JSON has it; where the files go is no rule."""
-    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
-    del told["dir"]
-    return told
 
 
 def _rfc3339(at: datetime | float | None) -> str | None:

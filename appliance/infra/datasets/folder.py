@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -41,6 +41,13 @@ def manifest_of(folder: Path) -> Manifest:
     """Of the dataset in `folder`.  Raises OSError, and msgspec.DecodeError for one of another
     release."""
     return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+
+
+def filters_of(config: DatasetConfig) -> dict[str, Any]:
+    """What `Manifest.filters` says of it, as JSON has it; where the files go is no rule."""
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    del told["dir"]
+    return told
 
 
 @contextmanager

@@ -45,7 +45,7 @@ SELECT p.trace_id, p.correlation_id, p.conversation_id, p.created_at,
     left(p.prompt, %(prompt)s), left(p.response, %(response)s), p.tool_calls,
     p.model, p.backend, p.route, p.project, p.finish_reason, rated.rating,
     p.input_tokens, p.output_tokens, p.duration_s, p.time_to_first_token_s,
-    answered.operation, answered.tools, asked.media
+    answered.operation, answered.tools, asked.media, p.stream_sequence
 FROM chat_pairs p
 LEFT JOIN LATERAL (
     SELECT f.rating FROM feedback f
@@ -111,7 +111,8 @@ class PairReader:
         """All of them, in the order of the stream; about 90 bytes of memory each besides."""
         ids = await self._ids()
         for start in range(0, len(ids), _BATCH):
-            yield await self._pairs(ids[start : start + _BATCH])
+            batch = ids[start : start + _BATCH]
+            yield await self._pairs(dict(zip(batch, range(start, start + _BATCH), strict=False)))
 
     async def now(self) -> float:
         """Unix seconds by the database's clock."""
@@ -137,11 +138,12 @@ class PairReader:
                 ids.extend(row[0] for row in rows)
         return ids
 
-    async def _pairs(self, ids: Sequence[str]) -> list[Pair]:
-        values = {"ids": ids, "conversation": self._conversation, **self._limits}
+    async def _pairs(self, places: Mapping[str, int]) -> list[Pair]:
+        """Those of these ids that are still there."""
+        values = {"ids": list(places), "conversation": self._conversation, **self._limits}
         async with self._pool.transaction() as connection:
             rows = await (await connection.execute(_PAIRS.encode(), values)).fetchall()
-            pairs = [_pair(row) for row in rows]
+            pairs = [_pair(row, places[row[0]]) for row in rows]
             if not self._conversation:
                 return pairs
             return await self._with_messages(connection, pairs)
@@ -177,10 +179,10 @@ class Forgotten:
         return any(at is not None and pair.created_at <= at for at in moments)
 
 
-def _pair(row: tuple[Any, ...]) -> Pair:
+def _pair(row: tuple[Any, ...], place: int) -> Pair:
     trace_id, correlation_id, conversation_id, created_at, prompt, response, calls = row[:7]
     model, backend, route, project, finish_reason, rating = row[7:13]
-    operation, tools, media = row[17:]
+    operation, tools, media, sequence = row[17:]
     try:
         tool_calls, obstacle = openai_calls(calls), "media" if media else ""
     except NotSayable:
@@ -207,6 +209,8 @@ def _pair(row: tuple[Any, ...]) -> Pair:
         duration_s=row[15],
         time_to_first_token_s=row[16],
         obstacle="completion" if operation == "text_completion" else obstacle,
+        sequence=sequence,
+        place=place,
     )
 
 

@@ -2,7 +2,8 @@
 after each batch, read by `appliance trace` and by the assets that come later in a run.
 
 A row says which sequences of a subject an asset of a run covered, never which exchanges: these are
-found by the sequences of their rows, so that what was forgotten is in no run any more.
+found by the sequences of their rows, so that what was forgotten is in no run any more.  What is
+made of pairs has PAIRS for a subject: chats that came to none lie between them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from psycopg import sql
 from appliance.domain.events.durables import DURABLES
 from appliance.infra.postgres.pool import PostgresPool
 
+PAIRS = "chat_pairs"  # the table, and the subject of what is made of its rows
 MOST_RUNS = 200  # of the exchanges asked for, the latest
 _ROUNDED = timedelta(seconds=1)  # a row and a run need not round a time alike
 _RECORD = """
@@ -64,7 +66,8 @@ SELECT lower(r), upper(r) - 1 FROM unnest((
 
 @dataclass(frozen=True, slots=True)
 class RunPart:
-    """What one asset of a run handles of a subject; `began_at` is the run's, Unix seconds."""
+    """What one asset of a run handles of a subject, or of PAIRS; `began_at` is the run's, Unix
+    seconds."""
 
     run_id: str
     job: str
@@ -162,14 +165,16 @@ async def runs_of(pool: PostgresPool, trace_ids: Sequence[str]) -> list[RunRow]:
 
 def query() -> sql.Composed:
     """The statement of `runs_of`; its parameters are `ids` and `most`."""
-    places = [
-        sql.SQL(_PLACES).format(
-            own=sql.Identifier(durable.own),
-            subject=sql.Literal(durable.subject),
-            table=sql.Identifier(table),
-        )
+    kept = [
+        (durable.own, durable.subject, table)
         for durable in DURABLES.values()
         for table in durable.tables
+    ]
+    places = [
+        sql.SQL(_PLACES).format(
+            own=sql.Identifier(own), subject=sql.Literal(subject), table=sql.Identifier(table)
+        )
+        for own, subject, table in (*kept, ("trace_id", PAIRS, PAIRS))
     ]
     return sql.SQL(_RUNS).format(places=sql.SQL(" UNION ").join(places))
 

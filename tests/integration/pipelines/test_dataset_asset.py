@@ -6,6 +6,7 @@ import json
 import dagster as dg
 
 from appliance.infra.postgres.forget import forget
+from appliance.infra.postgres.pipeline_runs import RunRow, runs_of
 from appliance.infra.postgres.pool import PostgresPool
 from tests.fakes.dagster_lab import EVERY_ASSET, Lab
 from tests.fakes.kept_events import recent
@@ -47,6 +48,27 @@ def test_the_pairs_become_files_once_until_there_is_something_new(stored: Lab) -
     lab.publish(recent(3))
     asyncio.run(lab.kept.consume())
     assert isinstance(lab.look(SCHEDULE), dg.RunRequest)
+
+
+def test_a_run_is_on_record_for_the_exchanges_whose_pair_is_in_the_files(stored: Lab) -> None:
+    lab = stored
+    taken = [recent(number, tool_calls=()) for number in (1, 2, 5)]
+    left_out = [recent(3, tool_calls=(), finish_reason="length"), recent(4, status="failed")]
+    lab.publish(*taken[:2], *left_out, *taken[2:])
+    asyncio.run(lab.kept.consume())
+
+    async def on_record(*trace_ids: str) -> list[RunRow]:
+        async with PostgresPool(lab.kept.dsn) as pool:
+            return await runs_of(pool, trace_ids)
+
+    run = lab.run(JOB)
+    assert run.success, lab.failures(run)
+    told = asyncio.run(on_record(*(exchange.trace_id for exchange in taken)))
+    assert {row.trace_id for row in told} == {exchange.trace_id for exchange in taken}
+    assert {(row.run_id, row.asset, row.events) for row in told} == {
+        (run.run_id, "chat_pair_dataset", 3)
+    }
+    assert not asyncio.run(on_record(*(exchange.trace_id for exchange in left_out)))
 
 
 def test_a_forgotten_pair_leaves_the_files_when_as_many_came_late(stored: Lab) -> None:

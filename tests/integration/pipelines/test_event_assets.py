@@ -123,7 +123,7 @@ def test_a_range_that_is_none_is_refused_at_once(lab: Lab) -> None:
     for window, said in (
         ({"since": "yesterday"}, "neither a time with its zone"),
         ({"since": "1h", "until": "2h"}, "is empty"),
-        ({"since": ""}, "needs a `since`"),
+        ({"since": ""}, "`since` is missing"),
     ):
         run = lab.run("knowledge_backfill", window)
         assert not run.success

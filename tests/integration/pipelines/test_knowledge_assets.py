@@ -43,6 +43,18 @@ def test_a_chat_becomes_rows_a_pair_with_its_vector_and_a_knowledge_event(lab: L
     assert handled == [("chat_pair_record",), ("chat_record",), ("knowledge_events",)]
 
 
+def test_a_view_is_not_behind_when_what_it_shows_is_written_again(lab: Lab) -> None:
+    with ScriptedInference() as role:
+        lab.configure(inference(role.url))
+        lab.publish(recent(1))
+        assert lab.run(CHAT).success
+        assert lab.run("knowledge_flow_lineage").success  # has never been written before
+        assert lab.status("knowledge_events") == "FRESH"
+        lab.publish(recent(2))
+        assert lab.run("knowledge_flow_lineage").success
+        assert lab.status("knowledge_events") == "FRESH"
+
+
 def test_without_the_inference_role_the_chat_is_kept_and_its_vector_comes_later(
     stored: Lab,
 ) -> None:

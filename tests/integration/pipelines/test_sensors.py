@@ -74,7 +74,7 @@ def test_what_a_dead_run_had_pulled_asks_for_another_once_its_time_is_up(lab: La
     assert lab.tick(SENSOR) == "1 events are in the hands of a run"
 
     async def until_abandoned() -> dg.RunRequest | str:
-        for _ in range(100):
+        for _ in range(600):
             told = await asyncio.to_thread(lab.tick, SENSOR)
             if isinstance(told, dg.RunRequest):
                 return told

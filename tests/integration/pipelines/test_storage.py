@@ -7,15 +7,35 @@ import psycopg
 import pytest
 from dagster import DagsterInstance
 from dagster._core.instance import InstanceRef
-from sqlalchemy import text
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    TickData,
+    TickStatus,
+)
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import event, text
 
 from appliance.config.schema import Config, DagsterConfig
 from appliance.entrypoints.options import RunOptions
 from appliance.pipelines.instance import home, postgres_url
 from appliance.pipelines.leader import Leader
-from appliance.pipelines.storage import PooledPostgresStorage, shared_engine, upgrade
+from appliance.pipelines.storage import (
+    PooledPostgresStorage,
+    TicksStorage,
+    shared_engine,
+    ticks_engine,
+    upgrade,
+)
 
 _OLDER = "f495c27d5019"  # the one before that of Dagster 1.13.27
+_SETTINGS = ("synchronous_commit", "search_path")
 _MAKE = """
 import sys
 from appliance.pipelines.storage import PooledPostgresStorage
@@ -56,13 +76,73 @@ def test_the_tables_of_an_older_dagster_are_brought_up_to_this_version(
         assert current == newest != _OLDER
 
 
-def test_the_three_storages_and_every_instance_share_the_connections(url: str) -> None:
+def test_the_storages_of_every_instance_share_the_connections(url: str) -> None:
     for storage in [PooledPostgresStorage(url) for _ in range(4)]:
         storage.run_storage.get_runs_count()
         storage.event_log_storage.get_maximum_record_id()
         storage.schedule_storage.all_instigator_state()
     # The second held the lock while the tables were made.
     assert shared_engine(url).pool.checkedin() <= 2  # type: ignore[attr-defined]
+    assert ticks_engine(url).pool.checkedin() == 1  # type: ignore[attr-defined]
+
+
+def test_ticks_do_not_wait_for_the_disk_and_runs_do(fresh_dsn: str) -> None:
+    dsn = make_conninfo(fresh_dsn, options="-c search_path=public")
+    url = postgres_url(Config(dagster=DagsterConfig(dsn=dsn)))
+    for engine, commit in ((ticks_engine(url), "off"), (shared_engine(url), "on")):
+        with engine.connect() as connection:
+            said = [connection.scalar(text(f"SHOW {name}")) for name in _SETTINGS]
+        assert said == [commit, "public"]
+
+
+def _sensor() -> InstigatorState:
+    """One that runs, of a code location nobody asks."""
+    place = GrpcServerCodeLocationOrigin(host="localhost", socket="none", location_name="none")
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(place, "none"), "sensor")
+    return InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+
+
+def _tick(storage: PooledPostgresStorage, sensor: InstigatorState) -> None:
+    """What Dagster reads and writes for a sensor that finds nothing."""
+    ticks, origin, selector = (
+        storage.schedule_storage,
+        sensor.instigator_origin_id,
+        sensor.selector_id,
+    )
+    for _ in range(2):
+        assert ticks.get_instigator_state(origin, selector)
+        ticks.update_instigator_state(sensor)
+    ticks.get_ticks(origin, selector, limit=1)
+    begun = TickData(
+        origin, sensor.name, InstigatorType.SENSOR, TickStatus.STARTED, 1.0, selector_id=selector
+    )
+    ticks.update_tick(ticks.create_tick(begun).with_status(TickStatus.SKIPPED))
+
+
+def test_a_tick_does_not_ask_again_which_tables_there_are(url: str) -> None:
+    storage, sensor = PooledPostgresStorage(url), _sensor()
+    storage.schedule_storage.add_instigator_state(sensor)
+    _tick(storage, sensor)
+    said: list[str] = []
+
+    def listen(*told: object) -> None:
+        said.append(str(told[2]))
+
+    event.listen(ticks_engine(url), "before_cursor_execute", listen)
+    _tick(storage, sensor)
+    assert said
+    for asked in ("pg_class", "secondary_indexes"):
+        assert not [statement for statement in said if asked in statement]
+
+
+def test_a_table_that_an_upgrade_brings_is_seen_once_it_is_there(url: str, fresh_dsn: str) -> None:
+    ticks = PooledPostgresStorage(url).schedule_storage
+    assert isinstance(ticks, TicksStorage)
+    with psycopg.connect(fresh_dsn, autocommit=True) as other:
+        other.execute("ALTER TABLE instigators RENAME TO not_yet")
+        assert not ticks.has_instigators_table()
+        other.execute("ALTER TABLE not_yet RENAME TO instigators")
+    assert ticks.has_instigators_table()
 
 
 def _backend(url: str) -> int:

@@ -39,7 +39,8 @@ def exported(pool: PostgresPool, target: Path) -> Export:
     async def run(
         store: Any = "full", since: float | None = None, until: float | None = None, **config: Any
     ) -> Manifest:
-        return await export(pool, DatasetConfig(**config), store, target, since=since, until=until)
+        made = await export(pool, DatasetConfig(**config), store, target, since=since, until=until)
+        return made.manifest
 
     return run
 
@@ -124,6 +125,17 @@ async def test_the_manifest_tells_the_files_the_times_and_the_rules(
     assert manifest.filters["projects"] == ["", "x"]
     assert "dir" not in manifest.filters
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest.appliance)
+
+
+async def test_an_export_tells_where_its_pairs_are_in_the_stream_and_no_others(
+    keep: Keep, pool: PostgresPool, target: Path
+) -> None:
+    cut = {"finish_reason": "length"}
+    changes: list[dict[str, Any]] = [{}, {}, cut, {}, cut, {"status": "failed"}, {}, {}]
+    await keep(*(_asked(number, **each) for number, each in enumerate(changes, 1)))
+    made = await export(pool, DatasetConfig(), "full", target, since=None, until=None)
+    assert made.sequences == [(1, 2), (4, 4), (7, 8)]
+    assert made.manifest.train + made.manifest.validation == 5
 
 
 async def test_the_same_rows_give_the_same_bytes_and_more_rows_move_no_pair(

@@ -13,7 +13,7 @@ from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.embedding import EMBEDDING
 from appliance.domain.events.lineage import LINEAGE
 from appliance.infra.postgres.forget import forget
-from appliance.infra.postgres.pipeline_runs import RunPart, query, record, runs_of
+from appliance.infra.postgres.pipeline_runs import PAIRS, RunPart, query, record, runs_of
 from appliance.infra.postgres.pool import PostgresPool
 from appliance.infra.postgres.retention import prune
 from appliance.infra.postgres.writers import writer_for
@@ -71,6 +71,17 @@ async def test_an_exchange_took_part_in_the_runs_that_covered_its_event_of_that_
     assert await _runs(pool, first) == {"covers", "covers in two", "covers both"}
     assert await _runs(pool, second) == {"covers both"}
     assert await _runs(pool, "nobody") == set()
+
+
+async def test_an_exchange_without_a_pair_is_in_nothing_that_was_made_of_pairs(
+    pool: PostgresPool,
+) -> None:
+    answered, failed = await _write(pool, 1, 1), await _write(pool, 2, 101)
+    async with pool.transaction() as connection:
+        await connection.execute("DELETE FROM chat_pairs WHERE trace_id = %s", (failed,))
+    await _ran(pool, "dataset", PAIRS, (1, 300))
+    assert await _runs(pool, answered) == {"dataset"}
+    assert await _runs(pool, failed) == set()
 
 
 async def test_every_batch_of_a_run_adds_to_its_row(pool: PostgresPool) -> None:
