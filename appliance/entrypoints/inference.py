@@ -19,7 +19,13 @@ from appliance.infra.onnx.colbert.ranker import MaxSimRanker
 from appliance.infra.onnx.metrics import InferenceMetrics
 from appliance.infra.onnx.ranking import FusionRanker
 from appliance.infra.onnx.runtime import Verified, model_dir, open_verified
-from appliance.infra.onnx.spec import DIMENSIONS, MAX_INPUT_TOKENS, MODEL_ID, VECTOR_MODEL
+from appliance.infra.onnx.spec import (
+    DIMENSIONS,
+    MAX_BODY_BYTES,
+    MAX_INPUT_TOKENS,
+    MODEL_ID,
+    VECTOR_MODEL,
+)
 from appliance.infra.telemetry.logs import AccessLines, configure
 from appliance.transport.inference import RoleInfo, RoleServices, build_inference_app
 from appliance.transport.inference.services import Ranker
@@ -103,6 +109,7 @@ def _info(config: InferenceConfig, rerank: RerankConfig) -> RoleInfo:
         max_batch_tokens=config.max_batch_tokens,
         max_queue=config.max_queue,
         max_client_batch_size=min(_MAX_CLIENT_BATCH, config.max_queue),
+        max_body_bytes=MAX_BODY_BYTES,
         max_rerank_texts=rerank.max_documents,
         rerank_timeout_s=rerank.timeout_s,
         version=version("agent-gateway-appliance"),

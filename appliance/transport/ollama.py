@@ -1,7 +1,7 @@
 """The routes of Ollama's wire that are no chat: embeddings, and what there is of models.
 
-Which models there are is the business of the backends: a request to pull or delete one is refused
-in words.
+Which models there are is the business of the backends: a request to delete one, or to pull one that
+is not there, is refused in words.
 """
 
 import time
@@ -23,8 +23,9 @@ from appliance.transport.served import dropped_header
 
 DIALECT = "ollama"
 JSON = "application/json; charset=utf-8"
+NDJSON = "application/x-ndjson"
 RUNNING = b"Ollama is running"  # some clients look for these words
-MANAGED = ("pull", "push", "create", "copy", "delete", "blobs/{digest}")
+MANAGED = ("push", "create", "copy", "delete", "blobs/{digest}")
 Decode = Callable[[bytes, Mapping[str, str]], EmbeddingRequest]
 Encode = Callable[[Embedded, str, int], bytes]
 
@@ -49,14 +50,17 @@ def add_ollama_routes(
     app.add_route("/api/show", ShowResource(models, started, max_body_bytes))
     app.add_route("/api/ps", RunningResource(models))
     app.add_route("/api/version", VersionResource())
+    app.add_route("/api/pull", PullResource(models, max_body_bytes))
     for name in MANAGED:
         app.add_route(f"/api/{name}", ManagedResource())
 
 
 def asks_as_ollama(user_agent: str, accepts: str) -> bool:
-    """True for who asks `/` whether Ollama is running: its own clients by their name, others by
-    asking for text."""
-    return "ollama" in user_agent.lower() or accepts.startswith("text/plain")
+    """True for who asks `/` whether Ollama is running: its own clients by their name, and all that
+    take text, as scripts do that look for its words; not a browser, nor who wants JSON."""
+    if "ollama" in user_agent.lower() or "text/plain" in accepts:
+        return True
+    return "json" not in accepts and "html" not in accepts
 
 
 class EmbedResource:
@@ -112,7 +116,7 @@ class ShowResource:
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """All that is known of it.  Raises ModelNotFound, in Ollama's words."""
-        name = ollama.decode_show(await read_body(req, self._max_body_bytes))
+        name = ollama.decode_named(await read_body(req, self._max_body_bytes))
         try:
             known = await self._models.show(name, dialect=DIALECT)
         except ModelNotFound:
@@ -146,6 +150,23 @@ class VersionResource:
         await self.on_get(req, resp)
 
 
+class PullResource:
+    """A model that is there needs no pulling, and programs that pull theirs at every start are told
+    so; any other is the business of a backend."""
+
+    def __init__(self, models: ModelService, max_body_bytes: int) -> None:
+        self._models = models
+        self._max_body_bytes = max_body_bytes
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The end of a pull, the same streamed and at once.  Raises PermissionDenied."""
+        name = ollama.decode_named(await read_body(req, self._max_body_bytes))
+        if not await self._models.knows(name):
+            raise _managed(req)
+        resp.content_type = NDJSON
+        resp.data = ollama.pulled()
+
+
 class ManagedResource:
     """Whatever would change which models there are."""
 
@@ -153,10 +174,7 @@ class ManagedResource:
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, digest: str = ""
     ) -> None:
         """Raises PermissionDenied, always."""
-        raise PermissionDenied(
-            f"{req.path}: models are managed on the backends, not through this gateway; "
-            "GET /api/tags lists what they have."
-        )
+        raise _managed(req)
 
     async def on_delete(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, digest: str = ""
@@ -169,6 +187,13 @@ class ManagedResource:
     ) -> None:
         """As on_post."""
         await self.on_post(req, resp, digest)
+
+
+def _managed(req: falcon.asgi.Request) -> PermissionDenied:
+    return PermissionDenied(
+        f"{req.path}: models are managed on the backends, not through this gateway; "
+        "GET /api/tags lists what they have."
+    )
 
 
 def _note(context: RequestContext, request: EmbeddingRequest, embedded: Embedded) -> None:

@@ -1,4 +1,4 @@
-"""`POST /v1/rerank`, also at the paths where clients of Cohere's v2 and of vLLM look for it."""
+"""`POST /v1/rerank`, also at the paths where clients of other servers look for it."""
 
 import falcon.asgi
 
@@ -10,7 +10,13 @@ from appliance.transport.context import context_of
 from appliance.transport.served import dropped_header
 
 SURFACE = "rerank"
-ROUTES = ("/v1/rerank", "/v2/rerank", "/rerank")
+ROUTES = (
+    "/v1/rerank",  # Cohere's v1, Jina, LiteLLM, Open WebUI
+    "/v2/rerank",  # Cohere's v2
+    "/rerank",  # vLLM, Infinity
+    "/v1/reranking",  # llama.cpp
+    "/reranking",
+)
 
 
 class RerankResource:

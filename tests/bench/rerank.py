@@ -77,11 +77,17 @@ async def through(url: str) -> None:
     embedder = InferenceClient(inference, http)
     for reranker in await role.rerankers():
         for size in SIZES:
-            texts = [f"{number} {PASSAGE}" for number in range(size)]
-            times = [await timed(role, reranker, texts) for _ in range(max(3, 30 // size))]
-            line(f"rerank_{reranker.kind}_{size}", times)
+            sets = [passages(size) for _ in range(max(3, 30 // size))]
+            for name in ("", "_again"):
+                times = [await timed(role, reranker, texts) for texts in sets]
+                line(f"rerank_{reranker.kind}_{size}{name}", times)
         await beside(role, reranker, embedder)
     await http.aclose()
+
+
+def passages(size: int) -> list[str]:
+    """Texts that nobody has sent yet: the role remembers what it has read."""
+    return [f"{time.time_ns()} {number} {PASSAGE}" for number in range(size)]
 
 
 async def timed(role: RerankClient, reranker: Reranker, texts: Sequence[str]) -> float:
@@ -93,7 +99,7 @@ async def timed(role: RerankClient, reranker: Reranker, texts: Sequence[str]) ->
 async def beside(role: RerankClient, reranker: Reranker, embedder: InferenceClient) -> None:
     """One short query for a vector after the other, alone and while 100 documents are scored."""
     for name in ("alone", f"beside_{reranker.kind}"):
-        texts = [f"{number} {PASSAGE}" for number in range(100)]
+        texts = passages(100)
         waits: list[float] = []
         busy = asyncio.ensure_future(
             asyncio.sleep(3) if name == "alone" else timed(role, reranker, texts)

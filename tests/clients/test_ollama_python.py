@@ -44,7 +44,7 @@ def ask(text: str = "How is Tromsø?") -> list[Any]:
 
 @pytest.fixture
 def sdk(gateway: GatewayProcess, backend: ScriptedBackend) -> Iterator[ollama.Client]:
-    with ollama.Client(host=gateway.url, timeout=20) as client:
+    with ollama.Client(host=gateway.url, timeout=60) as client:
         yield client
 
 
@@ -55,6 +55,13 @@ def test_models_are_listed_shown_and_running(sdk: ollama.Client) -> None:
     assert "completion" in (shown.capabilities or ())
     assert shown.details
     assert isinstance(sdk.ps().models, list)
+
+
+def test_a_model_that_is_there_is_pulled_at_once(sdk: ollama.Client) -> None:
+    assert sdk.pull("plain").status == "success"
+    assert [step.status for step in sdk.pull("plain:latest", stream=True)] == ["success"]
+    with pytest.raises(ollama.ResponseError, match="managed on the backends"):
+        sdk.pull("nope")
 
 
 @pytest.mark.parametrize("name", ["plain", "plain:latest"])
@@ -91,7 +98,7 @@ def test_a_stream(sdk: ollama.Client) -> None:
 async def test_a_stream_of_the_asynchronous_client(
     gateway: GatewayProcess, backend: ScriptedBackend
 ) -> None:
-    async with ollama.AsyncClient(host=gateway.url, timeout=20) as client:
+    async with ollama.AsyncClient(host=gateway.url, timeout=60) as client:
         stream = await client.chat(model="plain", messages=ask(), stream=True)
         assert "".join([part.message.content or "" async for part in stream]) == WHOLE
 

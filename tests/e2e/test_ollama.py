@@ -1,9 +1,11 @@
 """Ollama's wire at a gateway in its own process, before backends of all three dialects."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +13,9 @@ import pytest
 
 from tests.fakes import anthropic_answers as anthropic
 from tests.fakes import ollama_answers as ollama
-from tests.fakes.actions import Behaviour, Cut, Pause, after_chunks, before_headers
+from tests.fakes.actions import Behaviour, Cut, Gate, Pause, after_chunks, before_headers
 from tests.fakes.answers import chat, completion, openai_error, reply_json
-from tests.fakes.gateway import GatewayProcess
+from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fakes.spool_reader import wait_spooled
 
@@ -47,8 +49,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     config = f"""
 [gateway]
 keys_file = "{keys}"
-header_hold_s = 0.1
-keepalive_s = 0.05
 [routing]
 retries = 0
 eject_after = 100000
@@ -65,7 +65,7 @@ default_backend = "openai-compatible"
         config += '[[models]]\nmatch = "raw"\nbackend = "ollama"\nparsers = []\n'
         with (
             GatewayProcess(folder, config) as gateway,
-            httpx.Client(base_url=gateway.url, timeout=20, headers=authorized) as http,
+            httpx.Client(base_url=gateway.url, timeout=60, headers=authorized) as http,
         ):
             yield Lab(gateway, backends, http)
 
@@ -208,14 +208,26 @@ def test_loading_is_answered_here_and_told_to_an_ollama_backend(lab: Lab) -> Non
     assert ask(lab, "nope", messages=[]).status_code == 404
 
 
-def test_a_silent_stream_is_kept_alive_by_lines_that_say_nothing(lab: Lab) -> None:
-    slow = before_headers(Pause(0.4), after_chunks(1, Pause(0.2), chat(["a", "b"])))
-    lab.backends["openai-compatible"].queue(slow)
-    told = lines(ask(lab, "openai-compatible"))
-    empty = [line for line in told[:-1] if not line["message"]["content"]]
-    assert len(empty) >= 2
-    assert all(line["done"] is False and line["created_at"] for line in empty)
-    assert "".join(line["message"]["content"] for line in told) == "ab"
+def test_a_silent_stream_is_kept_alive_by_lines_that_say_nothing(lab: Lab, tmp_path: Path) -> None:
+    backend, silent = lab.backends["openai-compatible"], [threading.Event() for _ in range(2)]
+    backend.queue(before_headers(Gate(silent[0]), after_chunks(1, Gate(silent[1]), chat(["a"]))))
+    config = backend_config(backend.base_url)
+    config += "[gateway]\nheader_hold_s = 0.1\nkeepalive_s = 0.05\n"
+    told: list[dict[str, Any]] = []
+    with (
+        GatewayProcess(tmp_path, config) as gateway,
+        httpx.stream(
+            "POST", f"{gateway.url}/api/chat", json={"model": "scripted", "messages": HI}
+        ) as response,
+    ):
+        for line in response.iter_lines():
+            told.append(json.loads(line))
+            for number, over in enumerate(silent):
+                if len(told) == 2 * (number + 1):
+                    over.set()
+    assert all(over.is_set() for over in silent)
+    assert all(line["done"] is False and line["created_at"] for line in told[:4])
+    assert "".join(line["message"]["content"] for line in told) == "a"
 
 
 def test_an_early_failure_has_its_status_and_a_late_one_is_a_line(lab: Lab) -> None:
@@ -239,7 +251,7 @@ def test_an_early_failure_has_its_status_and_a_late_one_is_a_line(lab: Lab) -> N
     ("method", "path", "status", "words"),
     [
         ("POST", "/api/chat", 400, "not valid JSON"),
-        ("POST", "/api/pull", 403, "managed on the backends"),
+        ("POST", "/api/push", 403, "managed on the backends"),
         ("DELETE", "/api/delete", 403, "managed on the backends"),
         ("POST", "/api/blobs/sha256:1", 403, "managed on the backends"),
         ("GET", "/api/chat", 405, "does not answer GET"),
@@ -263,8 +275,7 @@ def test_without_a_key_only_the_root_answers(lab: Lab) -> None:
     with httpx.Client(base_url=lab.gateway.url) as nobody:
         refused = nobody.get("/api/tags")
         assert (refused.status_code, set(refused.json())) == (401, {"error"})
-        root = nobody.get("/", headers={"user-agent": "ollama-js/0.6"})
-        assert root.text == "Ollama is running"
+        assert nobody.get("/").text == "Ollama is running"
         assert nobody.head("/").status_code == 200
 
 
@@ -282,6 +293,16 @@ def test_the_models_are_there_by_either_name(lab: Lab) -> None:
     lab.backends["ollama"].on_path("GET /api/ps", running)
     (row,) = lab.http.get("/api/ps").json()["models"]
     assert (row["name"], row["size_vram"]) == ("own:latest", 3)
+
+
+@pytest.mark.parametrize("key", ["model", "name"])
+def test_a_model_that_is_there_is_pulled_at_once_and_no_other(lab: Lab, key: str) -> None:
+    for name in ("own", "own:latest", "openai-compatible"):
+        assert lines(lab.http.post("/api/pull", json={key: name})) == [{"status": "success"}]
+    refused = lab.http.post("/api/pull", json={key: "nope"})
+    assert (refused.status_code, set(refused.json())) == (403, {"error"})
+    assert "managed on the backends" in refused.json()["error"]
+    assert not lab.backends["ollama"].requests  # nothing was asked to pull
 
 
 def test_texts_are_embedded_and_recorded(lab: Lab) -> None:
@@ -315,4 +336,4 @@ def test_a_client_that_leaves_ends_its_upstream_request(lab: Lab) -> None:
     body = {"model": "openai-compatible", "messages": HI}
     with lab.http.stream("POST", "/api/chat", json=body) as response:
         next(response.iter_raw())
-    assert backend.wait_hang_up(timeout_s=5)
+    assert backend.wait_hang_up()

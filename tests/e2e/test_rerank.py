@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.transport import rerank as rerank_paths
 from tests.e2e.asking import error_of
 from tests.fakes.colbert_model import colbert_folder
 from tests.fakes.embedding_model import built_model
-from tests.fakes.gateway import GatewayProcess, backend_config, free_port
+from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.inference_role import Role, running
 from tests.fakes.pipeline import Pipeline
+from tests.fakes.ports import free_port
 from tests.fakes.postgres import Cluster
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fixtures_nats import NatsServer
@@ -61,7 +63,7 @@ def rerank(pipeline: Pipeline, path: str = "/v1/rerank", **fields: Any) -> httpx
     return pipeline.post({"query": QUERY, "documents": DOCUMENTS} | fields, path)
 
 
-@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
+@pytest.mark.parametrize("path", rerank_paths.ROUTES)
 def test_the_answer_has_what_clients_of_cohere_and_jina_read(pipeline: Pipeline, path: str) -> None:
     answer = rerank(pipeline, path, model=FUSION, top_n=2, return_documents=True, max_chunks=3)
     assert answer.status_code == 200, answer.text
@@ -131,7 +133,10 @@ def test_what_is_wrong_is_said_in_the_callers_words(
 
 def test_more_than_the_role_takes_is_413(pipeline: Pipeline) -> None:
     answer = rerank(pipeline, documents=["x" * 1024 * 1024] * 9)
-    assert error_of(answer, 413)["code"] == "request_too_large"
+    error = error_of(answer, 413)
+    assert (error["code"], error["param"]) == ("request_too_large", "documents")
+    # The gateway's own words: nothing was sent to the role.
+    assert "bytes for the inference role, which takes" in error["message"]
 
 
 def test_without_the_role_it_is_503_and_recorded(backend: ScriptedBackend, tmp_path: Path) -> None:
@@ -139,7 +144,7 @@ def test_without_the_role_it_is_503_and_recorded(backend: ScriptedBackend, tmp_p
     config += f'[inference]\nurl = "http://127.0.0.1:{free_port()}"\n'
     with GatewayProcess(tmp_path, config) as gateway:
         body = {"query": QUERY, "documents": DOCUMENTS}
-        answer = httpx.post(f"{gateway.url}/v1/rerank", json=body, timeout=20)
+        answer = httpx.post(f"{gateway.url}/v1/rerank", json=body, timeout=60)
         assert error_of(answer, 503)["code"] == "inference_unavailable"
         metrics = httpx.get(f"{gateway.url}/metrics").text
     counted = [line for line in metrics.splitlines() if 'name="rerank"' in line]

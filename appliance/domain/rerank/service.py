@@ -83,7 +83,9 @@ class RerankService:
                 scores = await self._role.score(reranker, request.query, texts, identity)
         except TimeoutError:
             raise PartUnavailable(
-                f"the inference role did not rerank within {self._timeout_s:g} s", part="inference"
+                f"the inference role did not rerank {len(texts)} documents within"
+                f" {self._timeout_s:g} s ([rerank] timeout_s): send fewer at once",
+                part="inference",
             ) from None
         hits = [Hit(index, score) for index, score in enumerate(scores.values)]
         ordered = tuple(sorted(hits, key=lambda hit: -hit.score))

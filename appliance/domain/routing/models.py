@@ -12,7 +12,7 @@ from typing import Any
 
 from appliance.domain.chat.ports import ChatBackend, ModelKeeper
 from appliance.domain.conversation.request import ChatRequest
-from appliance.domain.errors import BackendError, BackendTimeout
+from appliance.domain.errors import BackendError, BackendTimeout, ModelNotFound
 from appliance.domain.identity import Identity
 from appliance.domain.routing.directory import ModelDirectory
 from appliance.domain.routing.health import Health
@@ -76,6 +76,14 @@ class ModelService:
                 return Known(found, await backend.show(plan.candidates[0].upstream_model))
         except (BackendError, TimeoutError):
             return Known(found)
+
+    async def knows(self, model: str) -> bool:
+        """True for a name that a client may ask for."""
+        try:
+            await self._router.plan(model)
+        except ModelNotFound:
+            return False
+        return True
 
     async def running(self) -> list[Running]:
         """Those of backends in good health of which it is known."""

@@ -8,15 +8,12 @@ import array
 import sys
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from appliance.config.schema import InferenceConfig
 from appliance.domain.embeddings.ports import Embedded
-from appliance.domain.errors import InvalidRequest
 from appliance.domain.identity import Identity
 from appliance.domain.vectorstore.ports import Vector
 from appliance.infra.http.client import HttpClient
-from appliance.infra.inference.role import Answered, Role, refused, unavailable
+from appliance.infra.inference.role import Answered, Role, encoded, refused, unavailable
 from appliance.infra.onnx.spec import DIMENSIONS, VECTOR_MODEL
 
 _BATCH_TEXTS = 32  # text-embeddings-inference's default max_client_batch_size
@@ -51,7 +48,8 @@ class InferenceClient:
         vectors: list[Vector] = []
         input_tokens: int | None = 0
         for batch in _batches(texts):
-            answered = await self._post(_body(batch, truncate), identity, len(batch))
+            body = encoded({"inputs": batch, "truncate": truncate}, "input")
+            answered = await self._post(body, identity, len(batch))
             vectors += _rows(answered.body)
             read = answered.input_tokens
             input_tokens = None if read is None or input_tokens is None else input_tokens + read
@@ -87,13 +85,6 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         chars += len(text)
     if begin < len(texts):
         yield texts[begin:]
-
-
-def _body(batch: Sequence[str], truncate: bool) -> bytes:
-    try:
-        return msgspec.json.encode({"inputs": batch, "truncate": truncate})
-    except UnicodeEncodeError as exc:
-        raise InvalidRequest("a text to embed is not valid Unicode", param="input") from exc
 
 
 def _rows(data: bytes) -> Iterator[list[float]]:

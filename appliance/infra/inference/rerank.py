@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from appliance.config.schema import InferenceConfig, RerankConfig
-from appliance.domain.errors import InvalidRequest
 from appliance.domain.identity import Identity
 from appliance.domain.rerank.ports import Kind, Reranker, Scores
 from appliance.infra.http.client import HttpClient
-from appliance.infra.inference.role import Answered, Role, refused, unavailable
+from appliance.infra.inference.role import Answered, Role, encoded, refused, unavailable
 
 _ROUTES: Mapping[Kind, str] = {"fusion": "/rerank", "maxsim": "/maxsim"}
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
@@ -72,7 +71,7 @@ class RerankClient:
         answered = await self._role.post(
             _ROUTES[reranker.kind],
             _HEADERS,
-            _body(query, texts),
+            encoded({"query": query, "texts": texts, "truncate": True}, "documents"),
             identity,
             limit,
             self._timeout_s,
@@ -80,13 +79,6 @@ class RerankClient:
         if answered.status != 200:
             raise refused(answered, "documents")
         return Scores(_values(answered, len(texts)), answered.input_tokens)
-
-
-def _body(query: str, texts: Sequence[str]) -> bytes:
-    try:
-        return msgspec.json.encode({"query": query, "texts": texts, "truncate": True})
-    except UnicodeEncodeError as exc:
-        raise InvalidRequest("a text is not valid Unicode", param="documents") from exc
 
 
 def _values(answered: Answered, count: int) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from appliance.domain.errors import (
 from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient, Response, Target
 from appliance.infra.http.errors import ConnectFailed, HttpError, ReadTimeout
+from appliance.infra.onnx.spec import MAX_BODY_BYTES
 
 # Twice as long each time: the whole body is sent again, and it may have megabytes.
 _OVERLOADED_WAIT_S, _MOST_WAIT_S = 0.1, 1.0
@@ -113,6 +115,22 @@ class Role:
         if self._base is None:
             raise unavailable("is not configured ([inference] url)")
         return self._base.at(path)
+
+
+def encoded(fields: Mapping[str, Any], param: str) -> bytes:
+    """The body of a request; `param` is the caller's field with the texts.  Raises InvalidRequest
+    for half a character, RequestTooLarge for more than the role takes, before a byte is sent."""
+    try:
+        body = msgspec.json.encode(fields)
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest("a text is not valid Unicode", param=param) from exc
+    if len(body) > MAX_BODY_BYTES:
+        raise RequestTooLarge(
+            f"{param} makes {len(body)} bytes for the inference role, which takes {MAX_BODY_BYTES}"
+            " in one request",
+            param=param,
+        )
+    return body
 
 
 def refused(answered: Answered, param: str) -> Exception:

@@ -63,13 +63,22 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """float32, little-endian, row by row: `count` rows of `dimensions`; `input_tokens` is what was
-    read."""
+    """float32, little-endian, row by row: one row of `dimensions` a text; `tokens` is how many of
+    each were read."""
 
     data: bytes
-    count: int
     dimensions: int
-    input_tokens: int
+    tokens: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Of the rows."""
+        return len(self.tokens)
+
+    @property
+    def input_tokens(self) -> int:
+        """What was read of all texts."""
+        return sum(self.tokens)
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +158,7 @@ class Batcher:
             rows = await self._rows(lane, tokens)
         rows = rows[:, :dimensions]
         data = (normalised(rows) if normalize else rows).astype("<f4").tobytes()
-        return Vectors(data, len(texts), dimensions, sum(map(len, tokens)))
+        return Vectors(data, dimensions, tuple(map(len, tokens)))
 
     async def run(self, lane: Lane, tokens: Sequence[Ids]) -> NDArray[np.float32]:
         """[texts, `lane.width`] of texts that another model read, in order.

@@ -15,13 +15,15 @@ import numpy as np
 from appliance.domain.errors import BackendBusy
 from appliance.domain.rerank.bm25 import bm25
 from appliance.domain.rerank.fusion import fused, to_unit
-from appliance.infra.onnx.batching import Batcher, Vectors
+from appliance.infra.onnx.batching import Batcher
 from appliance.infra.onnx.encoder import Direction
+from appliance.infra.onnx.remembered import Read, Remembered, keys
 from appliance.infra.onnx.spec import DIMENSIONS, MAX_INPUT_TOKENS, MODEL_ID
 
 FUSION = f"bm25+{MODEL_ID}"
 _TEXTS_AT_ONCE = 32
 _BUSY_WAIT_S = 0.05
+_REMEMBERED = 10_000  # as many texts as a call may have by any configuration: 13 MB
 # Of a text that may be cut no more is tokenized than it takes: no token has so many characters.
 _CHARS_PER_TOKEN = 32
 T = TypeVar("T")
@@ -37,11 +39,13 @@ class Ranking:
 
 
 class FusionRanker:
-    """BM25 over the given texts and the cosine of their vectors, half and half."""
+    """BM25 over the given texts and the cosine of their vectors, half and half.  A text is embedded
+    once, however often it is ranked."""
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
         self._lexical = asyncio.Lock()
+        self._remembered = Remembered(_REMEMBERED)
 
     @property
     def model(self) -> str:
@@ -57,23 +61,40 @@ class FusionRanker:
         Raises ContextLengthExceeded for a text beyond that unless `truncate`, BackendBusy,
         PartUnavailable.
         """
-
-        async def embed(some: Sequence[str]) -> Vectors:
-            shown = shortened(some, direction, MAX_INPUT_TOKENS) if truncate else some
-            return await self._batcher.embed(shown, truncate=truncate, direction=direction)
-
-        asked = await embed([query])
-        tokens, rows = asked.input_tokens, [asked.data]
+        asked = await self._embedded([query], truncate, direction)
+        found = [*asked]
         for some in portions(texts):
-            made = await patiently(partial(embed, some))
-            tokens += made.input_tokens
-            rows.append(made.data)
-        vectors = np.frombuffer(b"".join(rows), "<f4").reshape(-1, DIMENSIONS)
-        dense = (vectors[1:] @ vectors[0]).tolist()
+            found += await self._read(some, truncate, direction)
+        rows = np.frombuffer(b"".join(read.row for read in found), "<f4").reshape(-1, DIMENSIONS)
+        dense = (rows[1:] @ rows[0]).tolist()
         async with self._lexical:  # plain Python: two at once would only slow the loop down
             lexical = await asyncio.to_thread(bm25, query, texts)
         raw = fused(lexical, dense)
+        tokens = sum(read.tokens for read in found)
         return Ranking(raw, [to_unit(value) for value in raw], tokens)
+
+    async def _read(self, texts: Sequence[str], truncate: bool, direction: Direction) -> list[Read]:
+        """Of each text, in order; only those that are not remembered go to the model."""
+        wanted = keys(texts, truncate=truncate, direction=direction)
+        known = {key: read for key in wanted if (read := self._remembered.get(key))}
+        new = {key: text for key, text in zip(wanted, texts, strict=True) if key not in known}
+        if new:
+            embed = partial(self._embedded, list(new.values()), truncate, direction)
+            for key, read in zip(new, await patiently(embed), strict=True):
+                known[key] = read
+                self._remembered.put(key, read)
+        return [known[key] for key in wanted]
+
+    async def _embedded(
+        self, texts: Sequence[str], truncate: bool, direction: Direction
+    ) -> list[Read]:
+        shown = shortened(texts, direction, MAX_INPUT_TOKENS) if truncate else texts
+        made = await self._batcher.embed(shown, truncate=truncate, direction=direction)
+        size = len(made.data) // made.count
+        return [
+            Read(made.data[at * size : (at + 1) * size], tokens)
+            for at, tokens in enumerate(made.tokens)
+        ]
 
 
 def portions(texts: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,5 +1,5 @@
-"""The embedding model's names, sizes and place on disk.  Constants and paths only: the gateway
-reads this.
+"""The embedding model's names, sizes and place on disk, and what its role takes at once.  Constants
+and paths only: the gateway reads this.
 
 A model directory holds MANIFEST, the graphs named in GRAPHS, and TOKENIZER.
 """
@@ -18,6 +18,9 @@ DIMENSIONS = 256
 MAX_INPUT_TOKENS = (
     256  # what it was trained with, [CLS] and [SEP] included (sentence_bert_config.json)
 )
+
+# Of one request to the role, whatever it is for: more is a 413, and its clients send no more.
+MAX_BODY_BYTES = 8 * 1024 * 1024
 
 MANIFEST = "model.json"
 TOKENIZER = "tokenizer.json"

@@ -14,8 +14,9 @@ from appliance.presentation.ollama.encode import encoder
 from appliance.presentation.ollama.errors import error
 from appliance.presentation.ollama.lines import keep_alive, loaded
 from appliance.presentation.ollama.models import (
-    decode_show,
+    decode_named,
     not_found,
+    pulled,
     running,
     show,
     tags,
@@ -27,7 +28,7 @@ __all__ = [
     "decode_embed",
     "decode_embeddings",
     "decode_generate",
-    "decode_show",
+    "decode_named",
     "encode_embed",
     "encode_embeddings",
     "encoder",
@@ -35,6 +36,7 @@ __all__ = [
     "keep_alive",
     "loaded",
     "not_found",
+    "pulled",
     "running",
     "show",
     "tags",

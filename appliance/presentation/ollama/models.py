@@ -16,11 +16,13 @@ from appliance.domain.routing.models import Known, Running
 from appliance.domain.routing.names import LATEST, has_tag
 from appliance.domain.routing.router import NamedModel
 from appliance.presentation.json_body import convert, decode_object
-from appliance.presentation.ollama.wire import WireShow
+from appliance.presentation.ollama.wire import WireNamed
 
 # The Ollama whose routes these are, its /v1 ones included: clients refuse what they take for old.
 WIRE_VERSION = "0.14.0"
 _UNKNOWN_ARCHITECTURE = "unknown"
+# As Ollama tells of one it keeps: `ollama ps` takes a row without a time for one that is leaving.
+_NEVER = "2318-01-01T00:00:00Z"
 _CAPABILITIES = {"tools": "tools", "vision": "vision", "reasoning": "thinking"}
 
 
@@ -29,9 +31,9 @@ def tags(models: Sequence[NamedModel], since: int) -> bytes:
     return msgspec.json.encode({"models": [_tagged(model, since) for model in models]})
 
 
-def decode_show(body: bytes) -> str:
+def decode_named(body: bytes) -> str:
     """The name asked for.  Raises InvalidRequest."""
-    wire = convert(decode_object(body), WireShow)
+    wire = convert(decode_object(body), WireNamed)
     name = wire.model or wire.name
     if not name:
         raise InvalidRequest("model is required", param="model")
@@ -50,7 +52,7 @@ def show(known: Known, since: int) -> bytes:
     return msgspec.json.encode(
         {
             "modified_at": _time(since),
-            "details": _details(model),
+            "details": _details(model.family),
             "model_info": info,
             "capabilities": _capabilities(model),
         }
@@ -58,13 +60,18 @@ def show(known: Known, since: int) -> bytes:
 
 
 def running(models: Sequence[Running]) -> bytes:
-    """Those known to be in some backend's memory; when one will leave it only Ollama tells."""
+    """Those known to be in some backend's memory; only Ollama tells when one will leave it."""
     return msgspec.json.encode({"models": [_running(model) for model in models]})
 
 
 def version() -> bytes:
     """`{"version": "…"}`."""
     return msgspec.json.encode({"version": WIRE_VERSION})
+
+
+def pulled() -> bytes:
+    """The last line of a pull, which is all there is to say of a model that is there."""
+    return b'{"status":"success"}\n'
 
 
 def not_found(name: str) -> ModelNotFound:
@@ -74,7 +81,7 @@ def not_found(name: str) -> ModelNotFound:
 
 def _tagged(model: NamedModel, since: int) -> dict[str, Any]:
     name = tagged(model.name)
-    digest, details = _digest(name), _details(model)
+    digest, details = _digest(name), _details(model.family)
     made = {"modified_at": _time(since), "size": 0, "digest": digest, "details": details}
     told = model.details if "digest" in model.details else {}
     row = {"name": name, "model": name, **made, **told}
@@ -89,8 +96,7 @@ def tagged(name: str) -> str:
     return name if has_tag(name) else name + LATEST
 
 
-def _details(model: NamedModel) -> Mapping[str, Any]:
-    family = model.family
+def _details(family: str) -> Mapping[str, Any]:
     return {
         "parent_model": "",
         "format": "",
@@ -111,10 +117,12 @@ def _capabilities(model: NamedModel) -> list[str]:
 
 def _running(model: Running) -> dict[str, Any]:
     name = tagged(model.name)
-    row: dict[str, Any] = dict(model.details)
-    if not row and model.context_window:
-        row["context_length"] = model.context_window
-    return {"digest": _digest(name), **row, "name": name, "model": name}
+    row: dict[str, Any] = {"digest": _digest(name), **model.details}
+    if not model.details:
+        row |= {"size": 0, "size_vram": 0, "expires_at": _NEVER, "details": _details("")}
+        if model.context_window:
+            row["context_length"] = model.context_window
+    return {**row, "name": name, "model": name}
 
 
 def _digest(name: str) -> str:

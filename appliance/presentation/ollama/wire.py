@@ -119,8 +119,8 @@ class WireEmbeddings(msgspec.Struct, kw_only=True):
     x_conversation: str | None = None
 
 
-class WireShow(msgspec.Struct):
-    """`POST /api/show`; `name` is what `model` was called once."""
+class WireNamed(msgspec.Struct):
+    """`POST /api/show` and `/api/pull`; `name` is what `model` was called once."""
 
     model: ModelName | None = ""
     name: ModelName | None = ""

@@ -16,7 +16,6 @@ from appliance.domain.errors import (
 )
 
 JSON = "application/json"
-MAX_BODY_BYTES = 8 * 1024 * 1024
 T = TypeVar("T")
 
 

@@ -10,13 +10,7 @@ import msgspec
 from appliance.domain.errors import ApplianceError, InvalidRequest, RequestTooLarge
 from appliance.transport.body import read_body
 from appliance.transport.context import context_of
-from appliance.transport.inference.answers import (
-    JSON,
-    MAX_BODY_BYTES,
-    failure,
-    parse,
-    put_failure,
-)
+from appliance.transport.inference.answers import JSON, failure, parse, put_failure
 from appliance.transport.inference.services import RoleServices, Vectors
 
 _OCTETS = "application/octet-stream"
@@ -48,7 +42,7 @@ class EmbedResource:
         info = self._services.info
         started, status, tokens = self._services.monotonic(), 499, 0
         try:
-            vectors = await self._embed(parse(_decode, await read_body(req, MAX_BODY_BYTES)))
+            vectors = await self._embed(parse(_decode, await read_body(req, info.max_body_bytes)))
             status, tokens = 200, vectors.input_tokens
             resp.set_header("x-shape", f"{vectors.count},{vectors.dimensions}")
             resp.set_header("x-input-tokens", str(tokens))

@@ -20,13 +20,7 @@ from appliance.domain.errors import (
 from appliance.domain.rerank.ports import Kind
 from appliance.transport.body import read_body
 from appliance.transport.context import context_of
-from appliance.transport.inference.answers import (
-    JSON,
-    MAX_BODY_BYTES,
-    failure,
-    parse,
-    put_failure,
-)
+from appliance.transport.inference.answers import JSON, failure, parse, put_failure
 from appliance.transport.inference.services import Ranker, Ranking, RoleServices
 
 ROUTES: Mapping[Kind, str] = {"maxsim": "/maxsim", "fusion": "/rerank"}  # the best first
@@ -61,7 +55,7 @@ class RerankResource:
         started, status, tokens = self._services.monotonic(), 499, 0
         try:
             ranker = self._ranker()
-            body = parse(_decode, await read_body(req, MAX_BODY_BYTES))
+            body = parse(_decode, await read_body(req, self._services.info.max_body_bytes))
             ranking = await self._rank(ranker, body)
             status, tokens = 200, ranking.input_tokens
             resp.set_header("x-input-tokens", str(tokens))

@@ -65,7 +65,7 @@ class Ranker(Protocol):
 @dataclass(frozen=True, slots=True)
 class RoleInfo:
     """What `/info` says that does not change.  `max_rerank_texts` and `rerank_timeout_s` are the
-    limits of one call to /rerank or /maxsim."""
+    limits of one call to /rerank or /maxsim, `max_body_bytes` of any."""
 
     model_id: str
     vector_model: str  # what is stored beside the vectors
@@ -74,6 +74,7 @@ class RoleInfo:
     max_batch_tokens: int
     max_queue: int
     max_client_batch_size: int
+    max_body_bytes: int
     max_rerank_texts: int
     rerank_timeout_s: float
     version: str

@@ -16,8 +16,8 @@ from appliance.domain.rerank.ports import Reranker
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.rerank import RerankClient
 from tests.fakes.colbert_model import by_hand, colbert_folder
-from tests.fakes.gateway import free_port
 from tests.fakes.inference_role import Role, command, running
+from tests.fakes.ports import free_port
 
 FUSION = Reranker("bm25+all-minilm-l6-v2", "fusion")
 MAXSIM = Reranker("tiny-colbert", "maxsim")
@@ -35,7 +35,7 @@ def role(built_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def post(role: Role, path: str, body: Any) -> httpx.Response:
-    return httpx.post(role.url + path, json=body, timeout=30)
+    return httpx.post(role.url + path, json=body, timeout=60)
 
 
 def ranked(role: Role, path: str = "/rerank", **body: Any) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
 from appliance.infra.onnx.spec import INT8, VECTOR_MODEL
 from tests.fakes.embedding_model import with_wrong
-from tests.fakes.gateway import free_port
 from tests.fakes.inference_role import Role, command, running
+from tests.fakes.ports import free_port
 
 LONG = "word " * 400
 
@@ -33,7 +33,7 @@ def role(built_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def embed(role: Role, body: Any, accept: str = "application/json") -> httpx.Response:
-    return httpx.post(f"{role.url}/embed", json=body, headers={"accept": accept}, timeout=30)
+    return httpx.post(f"{role.url}/embed", json=body, headers={"accept": accept}, timeout=60)
 
 
 def test_json_and_octets_carry_the_same_unit_vectors(role: Role) -> None:
@@ -122,7 +122,7 @@ def test_a_body_that_is_not_json_is_422(role: Role, body: bytes) -> None:
 
 
 def test_a_body_beyond_the_limit_is_413(role: Role) -> None:
-    answer = httpx.post(f"{role.url}/embed", content=b" " * (8 * 1024 * 1024 + 1), timeout=30)
+    answer = httpx.post(f"{role.url}/embed", content=b" " * (8 * 1024 * 1024 + 1), timeout=60)
     assert (answer.status_code, answer.json()["error_type"]) == (413, "Validation")
 
 
@@ -175,19 +175,19 @@ async def test_a_caller_that_hangs_up_leaves_the_queue(role: Role) -> None:
     http = HttpClient()
     body = json.dumps({"inputs": [f"{n} {LONG}" for n in range(250)], "truncate": True}).encode()
     asked = asyncio.ensure_future(http.send("POST", f"{role.url}/embed", {}, body, timeout_s=60))
-    await asyncio.to_thread(wait_for_depth, role, 250)
+    await asyncio.to_thread(wait_for_depth, role, 250, 60)
     overload = await http.send("POST", f"{role.url}/embed", {}, body, timeout_s=60)
     async with aclosing(overload):
         assert overload.status == 429
         assert json.loads(await overload.read(1000, 5))["error_type"] == "Overloaded"
     asked.cancel()
     # Embedding 250 long texts takes far longer than this waits.
-    await asyncio.to_thread(wait_for_depth, role, 0)
+    await asyncio.to_thread(wait_for_depth, role, 0, 5)
     await http.aclose()
 
 
-def wait_for_depth(role: Role, depth: int) -> None:
-    deadline = time.monotonic() + 3
+def wait_for_depth(role: Role, depth: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if (
             f"\nappliance_embedding_queue_depth {depth}.0\n"

@@ -55,6 +55,11 @@ async def test_a_keeper_shows_its_models_itself() -> None:
     assert (known.model.name, known.shown) == ("q", {"license": "q:latest"})
 
 
+async def test_a_name_is_known_with_and_without_its_tag() -> None:
+    models = Desk().models
+    assert [await models.knows(name) for name in ("q", "v:latest", "nope")] == [True, True, False]
+
+
 async def test_of_others_it_is_shown_what_is_known() -> None:
     desk = Desk()
     known = await desk.models.show("v:latest", dialect="ollama")

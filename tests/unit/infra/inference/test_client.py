@@ -21,8 +21,8 @@ from appliance.domain.errors import (
 from appliance.domain.identity import Identity
 from appliance.infra.http.client import HttpClient
 from appliance.infra.inference.client import InferenceClient
-from appliance.infra.onnx.spec import DIMENSIONS, VECTOR_MODEL
-from tests.fakes.gateway import free_port
+from appliance.infra.onnx.spec import DIMENSIONS, MAX_BODY_BYTES, VECTOR_MODEL
+from tests.fakes.ports import free_port
 
 Answer = tuple[int, dict[str, str], bytes]
 Script = Callable[[dict[str, Any]], Answer]
@@ -142,6 +142,16 @@ async def test_a_text_that_is_too_long_is_the_callers_error() -> None:
     async with role(lambda body: too_long) as client:
         with pytest.raises(ContextLengthExceeded, match="Given: 300"):
             await client.embed(["a"], truncate=False)
+
+
+async def test_more_than_the_role_takes_is_refused_before_it_is_sent() -> None:
+    heads: list[str] = []
+    async with role(vectors, heads=heads) as client:
+        with pytest.raises(RequestTooLarge, match=f"takes {MAX_BODY_BYTES}") as refused:
+            await client.embed(["x" * MAX_BODY_BYTES])
+        assert refused.value.param == "input"
+        await client.embed(["x" * (MAX_BODY_BYTES - 100)])
+    assert len(heads) == 1
 
 
 async def test_megabytes_are_the_callers_error_and_not_worth_another_try() -> None:

@@ -37,7 +37,7 @@ class Numbers:
 
     def encode(self, batch: Sequence[list[int]]) -> NDArray[np.float32]:
         self.started.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.fails:
             raise PartUnavailable("broken", part="inference")
         self.batches.append([len(ids) for ids in batch])

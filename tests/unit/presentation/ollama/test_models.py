@@ -12,7 +12,7 @@ from appliance.domain.routing.router import NamedModel
 from appliance.presentation.ollama import (
     decode_embed,
     decode_embeddings,
-    decode_show,
+    decode_named,
     encode_embed,
     encode_embeddings,
     running,
@@ -97,6 +97,10 @@ def test_a_running_model_is_as_its_backend_tells() -> None:
             "model": "v:latest",
             "context_length": 4096,
             "digest": listed["digest"],  # `ollama ps` cuts letters off it
+            "size": 0,
+            "size_vram": 0,
+            "expires_at": "2318-01-01T00:00:00Z",  # without one it says "Stopping..."
+            "details": listed["details"],
         },
         {"name": "q:8b", "model": "q:8b", "size_vram": 9, "digest": "d"},
     ]
@@ -108,10 +112,10 @@ def test_the_version_is_one_that_has_all_of_these_routes() -> None:
 
 
 def test_a_model_is_asked_for_by_either_name() -> None:
-    assert decode_show(b'{"model":"a","name":"b"}') == "a"
-    assert decode_show(b'{"name":"b"}') == "b"
+    assert decode_named(b'{"model":"a","name":"b"}') == "a"
+    assert decode_named(b'{"name":"b"}') == "b"
     with pytest.raises(InvalidRequest, match="model is required"):
-        decode_show(b"{}")
+        decode_named(b"{}")
 
 
 def test_texts_are_embedded_one_or_many() -> None:
