@@ -63,8 +63,9 @@ class LiveResponse:
         self._chunks.append(chunk)
         self.count = count
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._publish_every_s, self._publish)
+            loop, every_s = asyncio.get_running_loop(), self._publish_every_s
+            # At the same moments for all responses: what they have to say leaves in one write.
+            self._timer = loop.call_at((loop.time() // every_s + 1) * every_s, self._publish)
         if self._waiting:
             self._wake()
         return self._room_bytes >= 0

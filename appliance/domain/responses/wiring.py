@@ -50,5 +50,5 @@ class ResponseLimits:
     max_background: int
     total_s: float
     unstored: str = ""
-    publish_every_s: float = 0.05
+    publish_every_s: float = 0.1
     max_chain: int = 1000

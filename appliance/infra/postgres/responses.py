@@ -1,9 +1,10 @@
 """Responses that clients had stored: the table `api_responses`.
 
 Implements domain.responses.ports.ResponseStore.  Every method is one transaction, with the
-limits of the pool.  A live row has a lease, by the database's clock alone: gateways need not agree
-on the time.  The row's own lock decides every race (finish, cancel, delete, an orphan taken up
-elsewhere, `appliance forget`): the first to commit wins, and whoever comes later is told.
+limits of the pool; rows that are written at the same time share theirs (`grouped.py`).  A live row
+has a lease, by the database's clock alone: gateways need not agree on the time.  The row's own lock
+decides every race (finish, cancel, delete, an orphan taken up elsewhere, `appliance forget`): the
+first to commit wins, and whoever comes later is told.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from psycopg import Rollback
@@ -18,10 +20,18 @@ from psycopg.rows import dict_row
 
 from appliance.domain.errors import PartUnavailable
 from appliance.domain.responses.record import NewResponse, Status, StoredResponse
-from appliance.infra.postgres.locks import hold_shared
+from appliance.infra.postgres.grouped import Grouped
 from appliance.infra.postgres.payload import storable_text
 from appliance.infra.postgres.pool import Connection, PostgresPool
-from appliance.infra.postgres.writers.forgotten import digest
+from appliance.infra.postgres.response_writes import (
+    CREATE,
+    KEEP,
+    Finished,
+    Made,
+    finish,
+    finish_one,
+    insert,
+)
 
 CHAIN_BYTES: Final = 64 * 1024 * 1024  # resources and items of one chain, in memory at once
 SETTLE_S: Final = 15.0
@@ -38,28 +48,6 @@ _KEPT = (
     " AS created_at"
 )
 _COLUMNS = f"{_KEPT}, coalesce(lease_until < now(), false) AS orphaned"
-# Under an id that somebody asked to forget meanwhile nothing is made any more.  A row that is there
-# already is the caller's own: an answer of the database was lost, and this is the second attempt.
-_INSERT = """
-INSERT INTO api_responses (id, trace_id, correlation_id, conversation_id, key_name, status, model,
-    background, previous_response_id, resource, input_items, events, lease_until, created_at)
-SELECT %(id)s, %(trace_id)s, %(correlation_id)s, %(conversation_id)s, %(key_name)s, %(status)s,
-    %(model)s, %(background)s, %(previous_response_id)s, %(resource)s, %(input_items)s, %(events)s,
-    now() + make_interval(secs => %(lease_s)s), to_timestamp(%(created_at)s)
-WHERE NOT EXISTS (SELECT FROM forgotten WHERE digest = ANY(%(digests)s::bytea[])
-    AND forgotten_at >= to_timestamp(%(created_at)s))
-"""
-_CREATE = f"{_INSERT} ON CONFLICT (id) DO NOTHING"
-_KEEP = f"""{_INSERT} ON CONFLICT (id) DO UPDATE SET status = excluded.status,
-    model = excluded.model, resource = excluded.resource, events = excluded.events,
-    lease_until = NULL WHERE api_responses.lease_until IS NOT NULL
-"""
-# The same resource again: the answer to the first attempt was lost.
-_FINISH = """
-UPDATE api_responses SET status = %(status)s, resource = %(resource)s, events = %(events)s,
-    lease_until = NULL
-WHERE id = %(id)s AND (lease_until IS NOT NULL OR resource = %(resource)s)
-"""
 _GET = f"SELECT {_COLUMNS}, events FROM api_responses WHERE id = %s"
 # How large a value is stands beside it: only what is within the bounds is read.
 _CHAIN = f"""
@@ -116,27 +104,28 @@ class PostgresResponseStore:
         self._monotonic = monotonic
         self._well_since: float | None = None
         self._begun: dict[object, float] = {}  # the transactions that run, and since when
+        self._creates = Grouped(partial(self._insert, CREATE))
+        self._keeps = Grouped(partial(self._insert, KEEP))
+        self._finishes = Grouped(self._finish)
 
     async def create(self, new: NewResponse, *, lease_s: float) -> None:
         """See ResponseStore.  None is made where one of its ids was forgotten meanwhile: it is as
         one that was deleted."""
-        await self._insert(_CREATE, new, b"", lease_s)
+        await self._creates.add(Made(new, lease_s=lease_s))
 
     async def keep(self, new: NewResponse, events: bytes) -> None:
         """See ResponseStore and `create`; it takes the place of a live row of the same id."""
-        await self._insert(_KEEP, new, await _deflated(events), None)
+        await self._keeps.add(Made(new, await _deflated(events)))
 
     async def finish(
         self, response_id: str, status: Status, resource: bytes, events: bytes
     ) -> bool:
         """See ResponseStore.  True again for the same `resource`."""
-        values = {
-            "id": storable_text(response_id),
-            "status": status,
-            "resource": resource,
-            "events": await _deflated(events),
-        }
-        return await self._execute(_FINISH, values) > 0
+        one = Finished(storable_text(response_id), status, resource, await _deflated(events))
+        if await self._finishes.add(one):
+            return True
+        async with self._exchange() as connection:
+            return await finish_one(connection, one)
 
     async def get(self, response_id: str) -> StoredResponse | None:
         """See ResponseStore.  `chain` with `most=1` reads the row without its events."""
@@ -182,13 +171,14 @@ class PostgresResponseStore:
             return [self._stored(row) for row in rows]
         return []
 
-    async def _insert(
-        self, statement: str, new: NewResponse, deflated: bytes, lease_s: float | None
-    ) -> None:
-        values = _values(new) | {"events": deflated, "lease_s": lease_s}
-        async with self._exchange() as connection, connection.pipeline():
-            await hold_shared(connection)  # `forget` is through, or waits for this row
-            await connection.execute(statement.encode(), values)
+    async def _insert(self, statement: str, made: Sequence[Made]) -> Sequence[None]:
+        async with self._exchange() as connection:
+            await insert(connection, statement, made)
+        return [None for _ in made]
+
+    async def _finish(self, finished: Sequence[Finished]) -> Sequence[bool]:
+        async with self._exchange() as connection:
+            return await finish(connection, finished)
 
     async def _execute(self, statement: str, values: Sequence[object] | Row) -> int:
         """How many rows it changed."""
@@ -251,13 +241,6 @@ _FIELDS = (
     "background",
     "previous_response_id",
 )
-_IDS = ("id", "trace_id", "correlation_id", "conversation_id")
-
-
-def _values(new: NewResponse) -> dict[str, object]:
-    values: dict[str, object] = {name: getattr(new, name) for name in _FIELDS}
-    values |= {k: storable_text(v) for k, v in values.items() if isinstance(v, str)}
-    return values | {"digests": [digest(getattr(new, name)) for name in _IDS]}
 
 
 async def _rows(
