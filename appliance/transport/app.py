@@ -137,7 +137,14 @@ def _add_responses(app: App, services: Services, http: HttpSettings) -> None:
         monotonic=http.monotonic,
         access_log=http.access_log,
     )
-    add_responses_routes(app, services.responses, services.compactor, socket, http.max_body_bytes)
+    add_responses_routes(
+        app,
+        services.responses,
+        services.compactor,
+        services.counts,
+        socket,
+        http.max_body_bytes,
+    )
 
 
 def _add_others(app: App, services: Services, http: HttpSettings, shapes: Shapes) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import falcon.asgi
 
+from appliance.domain.chat.counting import TokenCounts
 from appliance.domain.chat.turn import Caller
 from appliance.domain.errors import ApplianceError, InvalidRequest
 from appliance.domain.responses.compaction import Compactor
@@ -19,6 +20,7 @@ from appliance.transport.context import RequestContext, context_of
 from appliance.transport.errors import put_error
 from appliance.transport.reading import ReadingStream
 from appliance.transport.responses_compact import CompactResource
+from appliance.transport.responses_count import InputTokensResource
 from appliance.transport.responses_socket import ResponsesSocket
 from appliance.transport.served import describe, note
 
@@ -151,6 +153,7 @@ def add_responses_routes(
     app: "falcon.asgi.App[Any, Any]",
     service: ResponseService,
     compactor: Compactor,
+    counts: TokenCounts,
     socket: ResponsesSocket,
     max_body_bytes: int,
 ) -> None:
@@ -158,6 +161,8 @@ def add_responses_routes(
     one = f"{ROUTE}/{{response_id}}"
     app.add_route(ROUTE, ResponsesResource(service, socket, max_body_bytes))
     app.add_route(f"{ROUTE}/compact", CompactResource(compactor, service, max_body_bytes))
+    counting = InputTokensResource(service, counts, max_body_bytes)
+    app.add_route(f"{ROUTE}/input_tokens", counting)
     app.add_route(one, ResponseResource(service))
     app.add_route(f"{one}/cancel", CancelResource(service, max_body_bytes))
     app.add_route(f"{one}/input_items", InputItemsResource(service))

@@ -87,5 +87,5 @@ def storing_gateway(
 def api(storing_gateway: GatewayProcess, backend: ScriptedBackend) -> Iterator[openai.OpenAI]:
     """OpenAI's client of a gateway that keeps responses."""
     url = f"{storing_gateway.url}/v1"
-    with openai.OpenAI(base_url=url, api_key="unused", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=url, api_key="unused", max_retries=0, timeout=60) as client:
         yield client

@@ -11,6 +11,7 @@ from tests.fakes.scripted_backend import ScriptedBackend
 
 TEXT = ("Hello", " there", ",", " friend", ".")
 THOUGHTS = ("First ", "I look ", "at it.")
+REFUSAL = ("I cannot ", "help with that.")
 WEATHER = {"city": "Tromsø", "unit": "°C"}
 CLOCK = {"zone": "Europe/Oslo"}
 RECORD = {"city": "Oslo", "degrees": 3}
@@ -31,6 +32,7 @@ SCENARIOS: dict[str, Behaviour] = {
     "thinking-tools": chat(
         "", reasoning=THOUGHTS, tool_calls=[("call_weather", "get_weather", json.dumps(WEATHER))]
     ),
+    "unwilling": chat([], refusal=REFUSAL),
     "record": chat([json.dumps(RECORD)[:9], json.dumps(RECORD)[9:]]),
     "refused": openai_error(400, "top_q is not a field", "invalid_request_error", None, "top_q"),
     "too-long": openai_context_error(),

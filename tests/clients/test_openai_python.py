@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
-from tests.clients.scenarios import CLOCK, PIXEL, RECORD, TEXT, THOUGHTS, WEATHER
+from tests.clients.scenarios import CLOCK, PIXEL, RECORD, REFUSAL, TEXT, THOUGHTS, WEATHER
 from tests.fakes.answers import chat, reply_json, sse
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.scripted_backend import ScriptedBackend
@@ -164,6 +164,25 @@ def test_two_choices_and_logprobs_come_through(
     answer = sdk.chat.completions.create(model="plain", messages=ask(), n=2, logprobs=True)
     assert [choice.message.content for choice in answer.choices] == ["Yes", "No"]
     assert [c.logprobs.content[0].token for c in answer.choices if c.logprobs] == ["Yes", "Yes"]  # type: ignore[index]
+
+
+def test_logprobs_of_a_parsed_stream_come_once_each(sdk: openai.OpenAI) -> None:
+    stream = sdk.chat.completions.create(
+        model="thinking", messages=ask(), stream=True, logprobs=True, top_logprobs=1
+    )
+    told = [c.choices[0].logprobs for c in stream if c.choices]
+    tokens = [row.token for logprobs in told if logprobs for row in logprobs.content or ()]
+    assert tokens == [*THOUGHTS, *TEXT]
+
+
+def test_a_refusal_goes_back_as_what_was_said(sdk: openai.OpenAI, backend: ScriptedBackend) -> None:
+    first = sdk.chat.completions.create(model="unwilling", messages=ask())
+    message = first.choices[0].message
+    assert (message.content, message.refusal) == (None, "".join(REFUSAL))
+    history: Any = [*ask(), message, *ask("Why?")]
+    sdk.chat.completions.create(model="plain", messages=history)
+    turn = backend.requests[1].json["messages"][1]
+    assert (turn["content"], "refusal" in turn) == ("".join(REFUSAL), False)
 
 
 def test_a_stream_ends_with_usage_only_for_a_client_that_asked(

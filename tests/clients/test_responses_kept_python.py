@@ -119,9 +119,9 @@ def test_a_response_is_followed_while_it_is_made_and_cancelled(
     until(lambda: len(heard) == 2)
     cancelled = api.responses.cancel(begun.id)
     assert (cancelled.status, cancelled.output_text) == ("cancelled", "".join(TEXT[:2]))
-    reader.join(10)
+    reader.join(60)
     assert ended.is_set(), "who reads it is told"
-    assert backend.wait_hang_up(timeout_s=3)
+    assert backend.wait_hang_up()
     assert api.responses.retrieve(begun.id).status == "cancelled"
 
 

@@ -7,7 +7,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.scenarios import PIXEL, RECORD, TEXT, THOUGHTS, WEATHER
+from tests.clients.scenarios import PIXEL, RECORD, REFUSAL, TEXT, THOUGHTS, WEATHER
 from tests.fakes.answers import chat
 from tests.fakes.scripted_backend import ScriptedBackend
 
@@ -127,6 +127,71 @@ def test_reasoning_comes_apart_and_goes_back(api: openai.OpenAI, backend: Script
     turn = backend.requests[1].json["messages"][1]
     assert turn["reasoning_content"] == "".join(THOUGHTS)
     assert turn["tool_calls"][0]["id"] == "call_weather"
+
+
+def test_a_refusal_is_one_and_goes_back_as_what_was_said(
+    api: openai.OpenAI, backend: ScriptedBackend
+) -> None:
+    with api.responses.stream(model="unwilling", input="Hello", text_format=Weather) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert [e.delta for e in events if e.type == "response.refusal.delta"] == list(REFUSAL)
+    once = api.responses.create(model="unwilling", input="Hello")
+    for answer in (final, once, api.responses.retrieve(final.id)):
+        (message,) = answer.output
+        assert message.type == "message"
+        (part,) = message.content
+        assert part.type == "refusal"
+        assert (part.refusal, answer.status) == ("".join(REFUSAL), "completed")
+    replayed = list(api.responses.retrieve(final.id, stream=True))
+    assert [event.type for event in replayed] == [event.type for event in events]
+    api.responses.create(model="plain", input="Why?", previous_response_id=final.id)
+    turn = backend.requests[-1].json["messages"][1]
+    assert turn == {"role": "assistant", "content": "".join(REFUSAL)}
+
+
+def test_logprobs_are_those_of_the_text(api: openai.OpenAI, backend: ScriptedBackend) -> None:
+    wanted: Any = {"include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    with api.responses.stream(model="thinking", input="Hello", **wanted) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    deltas = [e for e in events if e.type == "response.output_text.delta"]
+    assert [[row.token for row in e.logprobs] for e in deltas] == [[token] for token in TEXT]
+    once = api.responses.create(model="thinking", input="Hello", **wanted)
+    for answer in (final, once, api.responses.retrieve(final.id)):
+        message = answer.output[-1]
+        assert message.type == "message"
+        (part,) = message.content
+        assert part.type == "output_text"
+        assert part.logprobs
+        assert [row.token for row in part.logprobs] == list(TEXT)
+        assert {(row.logprob, len(row.top_logprobs)) for row in part.logprobs} == {(-0.5, 2)}
+        assert answer.top_logprobs == 2
+    for request in backend.requests:
+        assert (request.json["logprobs"], request.json["top_logprobs"]) == (True, 2)
+
+
+def test_input_tokens_are_counted_with_what_is_continued(
+    api: openai.OpenAI, backend: ScriptedBackend
+) -> None:
+    first = api.responses.create(model="plain", input="Hello " * 200)
+    alone = api.responses.input_tokens.count(model="plain", input="Go on.")
+    after = api.responses.input_tokens.count(
+        model="plain", input="Go on.", previous_response_id=first.id, tools=TOOLS
+    )
+    assert alone.object == "response.input_tokens"
+    assert 0 < alone.input_tokens < 50
+    assert after.input_tokens > alone.input_tokens + 300
+    raw = api.responses.input_tokens.with_raw_response.count(model="plain", input="Go on.")
+    assert raw.headers["x-token-count"] == "estimate"
+    asked = [r for r in backend.requests if r.path.endswith("/chat/completions")]
+    assert len(asked) == 1  # for the first response
+    with pytest.raises(openai.NotFoundError):
+        api.responses.input_tokens.count(model="nothing", input="Go on.")
+    with pytest.raises(openai.NotFoundError):
+        api.responses.input_tokens.count(
+            model="plain", input="Go on.", previous_response_id="resp_unknown"
+        )
 
 
 def test_an_image_reaches_the_backend(api: openai.OpenAI, backend: ScriptedBackend) -> None:

@@ -41,6 +41,7 @@ class Seen:
 
     text: str = ""
     reasoning: str = ""
+    refusal: str = ""  # where the surface has a word for it
     calls: list[tuple[str, str, Any]] = field(default_factory=list)  # id, name, arguments
     finish: str | None = None
     input_tokens: int | None = None

@@ -58,6 +58,7 @@ class ChatClient:
         assert message["role"] == "assistant"
         assert message.get("reasoning") == message.get("reasoning_content")
         seen = Seen(message["content"] or "", message.get("reasoning_content") or "")
+        seen.refusal = message["refusal"] or ""
         seen.calls = [_call(call) for call in message.get("tool_calls", ())]
         assert message.get("tool_calls") != []
         seen.finish = choice["finish_reason"]
@@ -87,6 +88,7 @@ class ChatClient:
                 assert seen.finish is None, "nothing follows the finish reason"
                 seen.text += delta.get("content") or ""
                 seen.reasoning += delta.get("reasoning_content") or ""
+                seen.refusal += delta.get("refusal") or ""
                 assert delta.get("reasoning") == delta.get("reasoning_content")
                 for detail in delta.get("reasoning_details", ()):
                     thought.setdefault("reasoning_details", []).append(detail)

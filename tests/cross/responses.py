@@ -112,7 +112,7 @@ def _accumulated(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _said(item: dict[str, Any]) -> str:
     if item["type"] == "function_call":
         return str(item["arguments"])
-    return "".join(part["text"] for part in _parts(item))
+    return "".join(part.get("text") or part.get("refusal", "") for part in _parts(item))
 
 
 def _parts(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -138,6 +138,9 @@ def _resource(response: dict[str, Any]) -> Seen:
 def _item(seen: Seen, item: dict[str, Any]) -> None:
     if item["type"] == "message":
         assert item["role"] == "assistant"
+        if item["content"][0]["type"] == "refusal":
+            seen.refusal += _said(item)
+            return
         assert all(part["annotations"] == part["logprobs"] == [] for part in item["content"])
         seen.text += _said(item)
     elif item["type"] == "reasoning":

@@ -15,7 +15,8 @@ from appliance.infra.backends import BACKENDS
 from appliance.presentation.surface import SURFACES
 from tests.cross.asking import PIXEL, Ask, Client
 from tests.cross.clients import CLIENTS, seen, send
-from tests.cross.upstreams import UPSTREAMS, Upstream
+from tests.cross.upstreams import UPSTREAMS, OpenAILike, Upstream
+from tests.fakes.answers import chat
 from tests.fakes.gateway import GatewayProcess
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fakes.spool_reader import wait_spooled
@@ -56,7 +57,7 @@ def gateway(
 def http(gateway: GatewayProcess, backends: dict[str, ScriptedBackend]) -> Iterator[httpx.Client]:
     for backend in backends.values():
         backend.forget()
-    with httpx.Client(base_url=gateway.url, timeout=20) as ready:
+    with httpx.Client(base_url=gateway.url, timeout=60) as ready:
         yield ready
 
 
@@ -144,6 +145,25 @@ def test_reasoning(
     assert got.signature in (None, upstream.signature)
 
 
+@pytest.mark.parametrize("upstream", [OpenAILike()], ids=["openai_chat"])
+@surfaces
+@shapes
+def test_a_refusal(
+    client: Client, upstream: Upstream, stream: bool, http: httpx.Client, backend: ScriptedBackend
+) -> None:
+    """One wire of the upstreams has a word for it; each surface its own, or it is text."""
+    backend.queue(chat([], refusal=["I cannot", " do that."]))
+    ask = Ask("Do harm.", stream=stream)
+    answer = seen(client, ask, send(http, client, model(upstream), ask))
+    told = {
+        "anthropic_messages": ("", "I cannot do that.", "content_filter"),
+        "ollama": ("", "I cannot do that.", "stop"),
+        "ollama_generate": ("", "I cannot do that.", "stop"),
+    }
+    own = ("I cannot do that.", "", "stop")
+    assert (answer.refusal, answer.text, answer.finish) == told.get(client.surface, own)
+
+
 @cells
 @surfaces
 @shapes
@@ -215,7 +235,7 @@ def test_a_hang_up(
     head = f"POST {client.path} HTTP/1.1\r\nhost: {http.base_url.netloc.decode()}\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     address = (http.base_url.host, http.base_url.port)
-    with socket.create_connection(address, timeout=20) as leaving:
+    with socket.create_connection(address, timeout=60) as leaving:
         leaving.sendall(head.encode() + body)
         request = backend.wait_request()
         heard = b""
@@ -223,7 +243,7 @@ def test_a_hang_up(
             piece = leaving.recv(65536)
             assert piece, "the gateway left first"
             heard += piece
-    assert backend.wait_hang_up(timeout_s=3) is request
+    assert backend.wait_hang_up() is request
 
 
 def test_the_table_is_whole() -> None:

@@ -30,6 +30,7 @@ def chat(
     empty_calls: bool = False,
     stop_reason: str | int | None = None,
     says_stop: bool = False,
+    refusal: Sequence[str] = (),
 ) -> Behaviour:
     """A chat completion: one JSON object, or a stream when the request says so.
 
@@ -37,7 +38,8 @@ def chat(
     counts them.  `usage`: in a chunk of its own after finish_reason (as OpenAI and vLLM, and only
     when the request asks with include_usage), in the finish chunk (as others, asked or not), or
     nowhere, once-answers included.  `tool_calls` are (id, name, arguments), arguments streamed in
-    two halves.  `done=False` leaves out [DONE].  `model`: instead of the one asked for.
+    two halves.  `done=False` leaves out [DONE].  `model`: instead of the one asked for.  A
+    `refusal`, in pieces, comes behind the text.
     """
     script = ChatObjects(
         pieces=[text] if isinstance(text, str) else list(text),
@@ -51,6 +53,7 @@ def chat(
         style=call_style,
         empty_calls=empty_calls,
         stop_reason=stop_reason,
+        refusal=refusal,
     )
 
     def act(received: Received) -> list[Action]:

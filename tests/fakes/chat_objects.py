@@ -33,6 +33,7 @@ class ChatObjects:
     style: Calls = "halves"
     empty_calls: bool = False  # `tool_calls: []` beside every text
     stop_reason: str | int | None = None  # vLLM's: the stop string, or a token's number
+    refusal: Sequence[str] = ()
 
     def counts(self) -> dict[str, int]:
         made = len(self.pieces) + len(self.thoughts)
@@ -47,13 +48,16 @@ class ChatObjects:
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self.pieces) or None}
         if self.thoughts:
             message |= self._thought("".join(self.thoughts))
+        if self.refusal:
+            message["refusal"] = "".join(self.refusal)
         if self.calls and self.style == "legacy":
             message["function_call"] = _tool_call(*self.calls[0])["function"]
         elif self.calls:
             message["tool_calls"] = [_styled(call, self.style) for call in self.calls]
         elif self.empty_calls:
             message["tool_calls"] = []
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
+        likely = logprobs([*self.thoughts, *self.pieces], received)
+        choice = {"index": 0, "message": message, "logprobs": likely, "finish_reason": self.finish}
         if self.stop_reason is not None:
             choice["stop_reason"] = self.stop_reason
         answer = envelope("chat.completion", self.model or received.model) | {"choices": [choice]}
@@ -64,9 +68,14 @@ class ChatObjects:
         deltas += [self._thought(piece) for piece in self.thoughts]
         beside: dict[str, Any] = {"tool_calls": []} if self.empty_calls else {}
         deltas += [{"content": piece} | beside for piece in self.pieces]
+        deltas += [{"refusal": piece} for piece in self.refusal]
         deltas += _tool_deltas(self.calls, self.style)
         base = envelope("chat.completion.chunk", self.model or received.model)
         chunks = [base | {"choices": [delta(change, None)]} for change in deltas]
+        for chunk in chunks:
+            said = chunk["choices"][0]["delta"]
+            token = said.get("content") or said.get(self.thoughts_field)
+            chunk["choices"][0]["logprobs"] = logprobs([token] if token else [], received)
         if self.finish is not None:
             last = delta(_at_end(self.calls, self.style), self.finish)
             if self.stop_reason is not None:
@@ -91,6 +100,15 @@ def envelope(kind: str, model: str) -> dict[str, Any]:
 
 def delta(change: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
     return {"index": 0, "delta": change, "logprobs": None, "finish_reason": finish_reason}
+
+
+def logprobs(tokens: Sequence[str], received: Received) -> dict[str, Any] | None:
+    """As vLLM has them, each token as likely as the next; None where nobody asked."""
+    if not received.json.get("logprobs"):
+        return None
+    count = received.json.get("top_logprobs") or 0
+    rows = [{"token": t, "logprob": -0.5, "bytes": list(t.encode())} for t in tokens]
+    return {"content": [row | {"top_logprobs": [row] * count} for row in rows], "refusal": None}
 
 
 def _tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:

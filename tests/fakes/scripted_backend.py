@@ -6,7 +6,7 @@
         backend.on_path("GET /props", reply_json(200, {...}))  # anything else
         ...                                                    # ask at backend.base_url
         request = backend.wait_request(2)                      # await_request in a coroutine
-        left = backend.wait_hang_up(timeout_s=1)               # await_hang_up in a coroutine
+        left = backend.wait_hang_up()                          # await_hang_up in a coroutine
         assert left.hung_up_at - request.at < 1
 
 Unscripted it behaves: chat once and streamed, embeddings, the list of models, each in OpenAI's wire
@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterator, Sequence
 from tests.fakes import answers, anthropic_answers, ollama_answers
 from tests.fakes.actions import Action, Behaviour, Received
 from tests.fakes.line import Line, perform
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 
 @contextlib.contextmanager
@@ -117,19 +119,19 @@ class ScriptedBackend:
 
     # -- what happened
 
-    def wait_request(self, n: int = 1, timeout_s: float = 5.0) -> Received:
+    def wait_request(self, n: int = 1, timeout_s: float = WAIT_S) -> Received:
         """The n-th POST, counted from 1; AssertionError when it does not come in time."""
         return _poll(lambda: self.requests[n - 1 : n], f"request {n}", timeout_s)
 
-    async def await_request(self, n: int = 1, timeout_s: float = 5.0) -> Received:
+    async def await_request(self, n: int = 1, timeout_s: float = WAIT_S) -> Received:
         """As `wait_request`, without blocking the loop."""
         return await _apoll(lambda: self.requests[n - 1 : n], f"request {n}", timeout_s)
 
-    def wait_hang_up(self, n: int = 1, timeout_s: float = 5.0) -> Received:
+    def wait_hang_up(self, n: int = 1, timeout_s: float = WAIT_S) -> Received:
         """The n-th POST whose client hung up on it; AssertionError when none does in time."""
         return _poll(lambda: self._hung_up()[n - 1 : n], f"hang-up {n}", timeout_s)
 
-    async def await_hang_up(self, n: int = 1, timeout_s: float = 5.0) -> Received:
+    async def await_hang_up(self, n: int = 1, timeout_s: float = WAIT_S) -> Received:
         """As `wait_hang_up`, without blocking the loop."""
         return await _apoll(lambda: self._hung_up()[n - 1 : n], f"hang-up {n}", timeout_s)
 
@@ -160,8 +162,8 @@ class ScriptedBackend:
             talk.add_done_callback(talks.pop)
             return line
 
+        self.port = self.port or free_port()
         server = await self._loop.create_server(accept, "127.0.0.1", self.port, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stopping.wait()
         server.close()

@@ -92,7 +92,7 @@ def _running(folder: Path, backends: Backends, head: str, key: str) -> Iterator[
     # One client for all: making one reads the system's certificates.
     with (
         GatewayProcess(folder, _config(backends, head)) as gateway,
-        httpx.Client(base_url=gateway.url, timeout=20, headers={"x-api-key": key}) as http,
+        httpx.Client(base_url=gateway.url, timeout=60, headers={"x-api-key": key}) as http,
     ):
         yield Lab(gateway, *backends, http)
 

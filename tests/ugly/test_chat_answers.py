@@ -72,7 +72,8 @@ def test_a_refusal_stays_one(lab: Lab, stream: bool) -> None:
     row = (payloads(response.content)[0] if stream else response.json())["choices"][0]
     message = row["delta" if stream else "message"]
     assert (message["refusal"], message["content"]) == ("No.", None)
-    assert said(post(lab, says, MESSAGES, f"on-{OPENAI}", stream=stream)).text == "No."
+    answer = said(post(lab, says, MESSAGES, f"on-{OPENAI}", stream=stream))
+    assert (answer.text, answer.finish) == ("No.", "refusal")
 
 
 @pytest.mark.parametrize("choices", [None, [], {}, [None], ["x"], [{}], [{"message": 5}]])

@@ -1,14 +1,14 @@
 """Section 0 of the wire's facts: frames, usage and unknown fields, on every surface."""
 
 import json
-import time
+import threading
 from typing import Any
 
 import pytest
 
 from tests.fakes import anthropic_answers as anthropic
 from tests.fakes import ollama_answers as ollama
-from tests.fakes.actions import Cut, Pause, after_chunks, before_headers, split
+from tests.fakes.actions import Cut, Gate, after_chunks, before_headers, split
 from tests.fakes.answers import chat, openai_error, reply_json, sse
 from tests.fakes.messages_stream import accumulate
 from tests.ugly.conftest import Lab
@@ -109,9 +109,16 @@ def test_every_line_end_of_an_event_stream_is_read(lab: Lab, path: str, newline:
 
 @surfaces
 def test_comments_keep_a_silent_stream_alive(strict: Lab, path: str) -> None:
-    strict.first[OPENAI].queue(after_chunks(1, Pause(0.3), SAYS[path](["one", " two"])))
-    data = ask(strict, path, f"on-{OPENAI}", stream=True).content
-    assert data.count(b": keep-alive\n\n") >= 2
+    heard = threading.Event()
+    strict.first[OPENAI].queue(after_chunks(1, Gate(heard), SAYS[path](["one", " two"])))
+    data = b""
+    body = BODIES[path](f"on-{OPENAI}", stream=True)
+    with strict.http.stream("POST", path, json=body) as response:
+        for piece in response.iter_raw():
+            data += piece
+            if data.count(b": keep-alive\n\n") >= 2:
+                heard.set()
+    assert heard.is_set()
     if path == MESSAGES:
         assert [b["text"] for b in accumulate(data)["content"]] == ["one two"]
     else:
@@ -120,22 +127,29 @@ def test_comments_keep_a_silent_stream_alive(strict: Lab, path: str) -> None:
 
 @surfaces
 def test_headers_go_out_before_a_slow_first_token(strict: Lab, path: str) -> None:
-    strict.first[OPENAI].queue(before_headers(Pause(0.4), SAYS[path]("late")))
+    begun = threading.Event()
+    strict.first[OPENAI].queue(before_headers(Gate(begun), SAYS[path]("late")))
     body = BODIES[path](f"on-{OPENAI}", stream=True)
-    began = time.monotonic()
+    data = b""
     with strict.http.stream("POST", path, json=body) as response:
-        assert time.monotonic() - began < 0.35
-        data = response.read()
+        for piece in response.iter_raw():
+            data += piece
+            if b": keep-alive" in data:
+                begun.set()
+    assert begun.is_set()
     assert b"late" in data
-    assert b": keep-alive" in data
 
 
 @surfaces
 def test_a_failure_after_the_hold_and_before_content_is_in_band(strict: Lab, path: str) -> None:
+    begun = threading.Event()
     strict.first[OPENAI].queue(
-        before_headers(Pause(0.3), openai_error(429, "slow down", "requests"))
+        before_headers(Gate(begun), openai_error(429, "slow down", "requests"))
     )
-    response = ask(strict, path, f"on-{OPENAI}", stream=True)
+    body = BODIES[path](f"on-{OPENAI}", stream=True)
+    with strict.http.stream("POST", path, json=body) as response:
+        begun.set()
+        response.read()
     assert response.status_code == 200
     if path == MESSAGES:
         error = accumulate(response.content)["error"]
@@ -150,9 +164,14 @@ def test_a_failure_after_the_hold_and_before_content_is_in_band(strict: Lab, pat
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 def test_a_fallback_may_still_answer_after_the_hold(strict: Lab, path: str) -> None:
-    strict.first[OPENAI].queue(after_chunks(1, Pause(0.3), after_chunks(1, Cut(), chat("lost"))))
+    begun = threading.Event()
+    strict.first[OPENAI].queue(after_chunks(1, Gate(begun), after_chunks(1, Cut(), chat("lost"))))
     strict.second[OPENAI].queue(chat("Kept."))
-    answer = said(ask(strict, path, f"first-{OPENAI}", stream=True))
+    body = BODIES[path](f"first-{OPENAI}", stream=True)
+    with strict.http.stream("POST", path, json=body) as response:
+        begun.set()
+        response.read()
+    answer = said(response)
     assert (answer.text, answer.error) == ("Kept.", None)
 
 

@@ -85,7 +85,7 @@ class Signer:
         if delta.signature:
             self._unsigned.discard(delta.index)
         calls = {step.id: step.extra for step in delta.tool_calls if step.extra and step.id}
-        ends = delta.text or delta.tool_calls or delta.finish_reason
+        ends = delta.text or delta.tool_calls or delta.finish_reason or delta.refusal
         if calls or (ends and delta.index in self._unsigned):
             self._unsigned.discard(delta.index)
             yield Delta(index=delta.index, signature=self._sign(calls))

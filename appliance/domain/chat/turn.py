@@ -78,6 +78,8 @@ class Turn:
                 self.text.append(delta.text)
             elif delta.reasoning:
                 self.thoughts.append(delta.reasoning)
+            elif delta.refusal:
+                self.text.append(delta.refusal)
             if delta.finish_reason:
                 self.finish_reason = delta.finish_reason
             for step in delta.tool_calls:
@@ -97,7 +99,7 @@ class Turn:
         first = answer.first
         self.content_seen = True
         self.first_token_s = self.elapsed()
-        self.text.append(first.text)
+        self.text.append(first.text or first.refusal)
         self.thoughts.append(first.reasoning)
         self.finish_reason = first.finish_reason
         self.usage = answer.usage

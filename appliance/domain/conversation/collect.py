@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from appliance.domain.conversation.parts import Part, Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import TokenLogprob
+from appliance.domain.conversation.parts import Part, Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.stream import Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
 
@@ -14,6 +15,7 @@ class _Growing:
     calls: dict[int, int] = field(default_factory=dict)  # index of the call -> place in parts
     finish_reason: str | None = None
     stop_sequence: str | None = None
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 class Collector:
@@ -38,7 +40,13 @@ class Collector:
         """By index; one empty choice when nothing was said."""
         rows = sorted(self._choices.items()) or [(0, _Growing())]
         return tuple(
-            Choice(index, tuple(grown.parts), grown.finish_reason, grown.stop_sequence)
+            Choice(
+                index,
+                tuple(grown.parts),
+                grown.finish_reason,
+                grown.stop_sequence,
+                tuple(grown.logprobs),
+            )
             for index, grown in rows
         )
 
@@ -48,15 +56,22 @@ class Collector:
         if delta.reasoning or delta.signature:
             _add_reasoning(grown.parts, delta)
         if delta.text:
-            last = grown.parts[-1] if grown.parts else None
-            if isinstance(last, Text):
-                grown.parts[-1] = Text(last.text + delta.text)
-            else:
-                grown.parts.append(Text(delta.text))
+            _add_text(grown.parts, Text(delta.text))
+            grown.logprobs += delta.logprobs
+        if delta.refusal:
+            _add_text(grown.parts, Refusal(delta.refusal))
         for step in delta.tool_calls:
             _add_call(grown, step)
         grown.finish_reason = delta.finish_reason or grown.finish_reason
         grown.stop_sequence = delta.stop_sequence or grown.stop_sequence
+
+
+def _add_text(parts: list[Part], more: Text) -> None:
+    last = parts[-1] if parts else None
+    if type(last) is type(more) and isinstance(last, Text):
+        parts[-1] = type(more)(last.text + more.text)
+    else:
+        parts.append(more)
 
 
 def _add_reasoning(parts: list[Part], delta: Delta) -> None:

@@ -25,6 +25,11 @@ class Text:
 
 
 @dataclass(slots=True)
+class Refusal(Text):
+    """A text that says why there is no answer: text for whoever has no other word for it."""
+
+
+@dataclass(slots=True)
 class Image:
     """`data` is base64 in the standard alphabet, without a `data:` prefix; empty while only `url`
     is known.  `detail` is how closely to look at it, in OpenAI's words: low, high, auto."""

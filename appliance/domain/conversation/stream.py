@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.domain.conversation.parts import Part, Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import TokenLogprob
+from appliance.domain.conversation.parts import Part, Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.usage import Usage
 
 
@@ -29,7 +30,8 @@ class ToolCallDelta:
 @dataclass(slots=True)  # not frozen: one is made per chunk, and frozen costs a microsecond of each
 class Delta:
     """One step of one choice; empty fields mean nothing new.  A delta says one thing: text, or
-    reasoning, or tool calls; a finish reason may come with it, and counts after it."""
+    reasoning, or tool calls, or a refusal; a finish reason may come with it, and counts after
+    it."""
 
     index: int = 0
     text: str = ""
@@ -45,6 +47,8 @@ class Delta:
     stop_sequence: str | None = None  # the stop string that ended it, where the backend tells
     raw: bytes = b""  # the event's payload as it came, for a request that is `raw`
     visible: bool = False  # `source` shows a client something that no other field has a word for
+    refusal: str = ""  # text that says why there is no answer
+    logprobs: Sequence[TokenLogprob] = ()  # of its text; its own dialect has them in `source`
 
     @property
     def has_content(self) -> bool:
@@ -57,6 +61,7 @@ class Delta:
             or self.signature
             or self.redacted
             or self.visible
+            or self.refusal
         )
 
 
@@ -68,11 +73,18 @@ class Choice:
     parts: tuple[Part, ...] = ()
     finish_reason: str | None = None
     stop_sequence: str | None = None
+    logprobs: Sequence[TokenLogprob] = ()  # of all its text; as those of a delta
 
     @property
     def text(self) -> str:
-        """All of its text."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text))
+        """All of its text, without a refusal."""
+        said = (part for part in self.parts if isinstance(part, Text))
+        return "".join(part.text for part in said if not isinstance(part, Refusal))
+
+    @property
+    def refusal(self) -> str:
+        """Why there is no answer."""
+        return "".join(part.text for part in self.parts if isinstance(part, Refusal))
 
     @property
     def reasoning(self) -> str:

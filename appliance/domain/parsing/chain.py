@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from appliance.domain.conversation.collect import Collector
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import within
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.parsing.lane import STAGES, UNLISTED_STAGES, Lane, Parsing, make_lane
@@ -120,10 +121,15 @@ def _as_reasoning(delta: Delta) -> Delta:
 def _deltas(choice: Choice) -> list[Delta] | None:
     """The steps a whole choice could have come in; None when it has a part no step can say."""
     deltas: list[Delta] = []
-    calls = 0
+    calls = said = 0
     for part in choice.parts:
-        if isinstance(part, Text):
-            deltas.append(Delta(choice.index, part.text))
+        if isinstance(part, Refusal):
+            deltas.append(Delta(choice.index, refusal=part.text))
+        elif isinstance(part, Text):
+            delta = Delta(choice.index, part.text)
+            delta.logprobs = within(choice.logprobs, said, len(part.text))
+            said += len(part.text)
+            deltas.append(delta)
         elif isinstance(part, Reasoning):
             delta = Delta(choice.index, reasoning=part.text, signature=part.signature)
             delta.redacted = part.redacted

@@ -7,6 +7,7 @@ leaves as a new step that keeps the `source`, usage and model of its delta, once
 from collections import deque
 from typing import Literal
 
+from appliance.domain.conversation.logprobs import within
 from appliance.domain.conversation.stream import Delta
 
 As = Literal["text", "reasoning", "nothing"]
@@ -82,6 +83,8 @@ class Held:
             step.reasoning = text
         else:
             step.text = text
+            if delta.logprobs and text:
+                step.logprobs = within(delta.logprobs, self._at, len(text))
         if last:
             step.stop_sequence = delta.stop_sequence
         if not self._told:

@@ -9,7 +9,7 @@ The finish reason is made true: tool_calls with calls, stop without.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from appliance.domain.conversation.stream import Delta, ToolCallDelta
 from appliance.domain.parsing.calls.blocks import JsonEnd
@@ -55,7 +55,7 @@ class Settler:
         if reason:
             closing = self._closing()
             if closing and delta.text:
-                out.append(_altered(delta, [], None))
+                out.append(replace(delta, tool_calls=[], finish_reason=None, altered=True))
                 delta = Delta(delta.index, finish_reason=reason, altered=True)
             steps += closing
             reason = self._reason(reason)
@@ -63,7 +63,7 @@ class Settler:
         if same and all(new is old for new, old in zip(steps, delta.tool_calls, strict=True)):
             out.append(delta)
         elif steps or reason or delta.text or delta.usage is not None:
-            out.append(_altered(delta, steps, reason))
+            out.append(replace(delta, tool_calls=steps, finish_reason=reason, altered=True))
 
     def end(self, out: list[Delta]) -> None:
         """See Stage."""
@@ -177,17 +177,3 @@ def _same_json(text: str, other: str) -> bool:
         return bool(json.loads(text) == json.loads(other))
     except (ValueError, RecursionError):
         return False
-
-
-def _altered(delta: Delta, steps: list[ToolCallDelta], reason: str | None) -> Delta:
-    return Delta(
-        index=delta.index,
-        text=delta.text,
-        tool_calls=steps,
-        finish_reason=reason,
-        usage=delta.usage,
-        model=delta.model,
-        source=delta.source,
-        altered=True,
-        stop_sequence=delta.stop_sequence,
-    )

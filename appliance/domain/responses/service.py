@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Caller
+from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
 from appliance.domain.responses.background import BackgroundProduction
 from appliance.domain.responses.compaction import summarising, with_summaries
@@ -102,9 +103,14 @@ class ResponseService:
         made = BackgroundProduction if asked.background else Production
         return made(self._means, asked, turn, scribe, response_id=response_id, earlier=known.items)
 
+    async def prompt(self, asked: ResponseRequest, caller: Caller) -> ChatRequest:
+        """What a backend would be asked.  Raises as `continued`."""
+        previous = asked.previous_response_id
+        known = await self.continued(previous, caller) if previous else Continued()
+        return with_summaries(asked.continued(known.items), self._seal)
+
     async def continued(self, response_id: str, caller: Caller) -> Continued:
-        """What a request with this `previous_response_id` continues.  Raises as `continued` of
-        continuation.py."""
+        """What a request with this `previous_response_id` continues.  Raises as continuation.py."""
         try:
             return await continued(
                 self._store, self._wire, response_id, owner(caller), most=self._limits.max_chain

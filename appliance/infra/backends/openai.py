@@ -11,6 +11,7 @@ class OpenAI(OpenAIChatClient):
         carries=OPTIONS | {"reasoning"},
         reasoning_fields=(),
         knows_developer=True,
+        knows_refusals=True,
         reads_files=True,
         takes_call_extras=False,
         max_tool_name=64,

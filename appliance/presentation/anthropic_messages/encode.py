@@ -25,6 +25,7 @@ from appliance.presentation.errors import ErrorView
 from appliance.presentation.sources import sources_field
 
 Event = Mapping[str, Any]
+_REFUSED = "content_filter"  # what a refusal is here, whatever its backend calls its end
 _OF_THE_PROMPT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -45,6 +46,7 @@ class MessagesEncoder:
         self._said_chars = 0
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
+        self._refused = False
         self._stop_sequence: str | None = None
         self._native = False  # the backend speaks this dialect
         self._opening: Event = {}  # its message_start
@@ -65,7 +67,7 @@ class MessagesEncoder:
         if answer.altered or not isinstance(sent.get("content"), list):
             body["content"] = content(choice, native=bool(sent))
         body |= stopped(
-            choice.finish_reason,
+            _REFUSED if choice.refusal else choice.finish_reason,
             choice.stop_sequence,
             called=bool(choice.tool_calls),
             native=sent,
@@ -102,7 +104,7 @@ class MessagesEncoder:
         theirs = self._ending.get("delta")
         native = theirs if isinstance(theirs, dict) else {}
         reason = stopped(
-            self._finish_reason,
+            _REFUSED if self._refused else self._finish_reason,
             self._stop_sequence,
             called=self._blocks.called,
             native=native,
@@ -129,6 +131,10 @@ class MessagesEncoder:
         if delta.text:
             self._said_chars += len(delta.text)
             frames += blocks.text(delta.text)
+        if delta.refusal:
+            self._refused = True
+            self._said_chars += len(delta.refusal)
+            frames += blocks.text(delta.refusal)
         for step in delta.tool_calls:
             self._said_chars += len(step.name) + len(step.arguments)
             frames += blocks.call(step, _their_call(delta.source))

@@ -62,7 +62,8 @@ class OllamaEncoder:
         choice, given = answer.first, answer.source or {}
         self._usage, self._finish_reason = answer.usage, choice.finish_reason
         calls = calls_of(choice.tool_calls, None if answer.altered else _calls_in(given))
-        line = self._shape.said(self._over(given), choice.text, choice.reasoning, calls)
+        text = choice.text or choice.refusal
+        line = self._shape.said(self._over(given), text, choice.reasoning, calls)
         return encode_json(self._ended(line, sources))
 
     def delta(self, delta: Delta) -> bytes:
@@ -125,8 +126,8 @@ class OllamaEncoder:
         if delta.reasoning and delta.source is None:
             stamp, text = self._instants.stamp(), encode_json(delta.reasoning)
             lines += self._head + stamp + self._thinking_open + text + self._close
-        elif delta.text or delta.reasoning:
-            lines += self._step(delta, delta.text, delta.reasoning)
+        elif delta.text or delta.reasoning or delta.refusal:
+            lines += self._step(delta, delta.text or delta.refusal, delta.reasoning)
         if delta.tool_calls:
             sent = _calls_in(delta.source) if delta.source and not delta.altered else None
             if whole := self._calls.add(delta.tool_calls, sent):

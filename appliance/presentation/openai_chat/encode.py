@@ -16,7 +16,7 @@ from appliance.presentation.openai_answer import AnswerEncoder, Wire
 
 # What a message or step says in words of ours, and so is made again with it.
 _SPOKEN = frozenset(
-    {"role", "content", "reasoning_content", "reasoning", "tool_calls", "function_call"}
+    {"role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"}
 )
 
 
@@ -83,10 +83,12 @@ class ChatEncoder(AnswerEncoder):
         if delta.reasoning:
             step["reasoning_content"] = step["reasoning"] = delta.reasoning
             progress.thought.append(delta.reasoning)
-        elif progress.thought and (delta.text or delta.tool_calls):
+        elif progress.thought and (delta.text or delta.tool_calls or delta.refusal):
             progress.thought.clear()  # a block that nobody signed
         if delta.text:
             step["content"] = delta.text
+        if delta.refusal:
+            step["refusal"] = delta.refusal
         if delta.tool_calls:
             progress.called = True
             step |= self._steps(delta.tool_calls)
@@ -119,12 +121,15 @@ class ChatEncoder(AnswerEncoder):
         calls = choice.tool_calls
         message = _unspoken(given.get("message"))
         message["role"] = "assistant"
-        message["content"] = choice.text or (None if calls else "")
+        refusal = choice.refusal or None
+        message["content"] = choice.text or (None if calls or refusal else "")
         if reasoning := choice.reasoning:
             message["reasoning_content"] = message["reasoning"] = reasoning
         details = _details(part for part in choice.parts if isinstance(part, Reasoning))
         if details and "reasoning_details" not in message:
             message["reasoning_details"] = details
+        if refusal:
+            message["refusal"] = refusal
         if calls and self._legacy:
             message["function_call"] = _function(calls[0])
         elif calls:

@@ -21,6 +21,7 @@ from appliance.domain.conversation.parts import (
     Image,
     Part,
     Reasoning,
+    Refusal,
     Text,
     ToolCall,
     ToolResult,
@@ -73,6 +74,8 @@ def _answered(
     message: WireMessage, source: Source, place: str, legacy: _LegacyCalls
 ) -> tuple[Part, ...]:
     parts: list[Part] = [*_reasoning(message), *_content(message, place)]
+    if message.refusal and isinstance(message.refusal, str):
+        parts.append(Refusal(message.refusal))
     if message.tool_calls:
         sent = zip(message.tool_calls, source["tool_calls"], strict=True)
         parts += [_call(c, own, f"{place}.tool_calls[{n}]") for n, (c, own) in enumerate(sent)]
@@ -137,9 +140,9 @@ def _text(part: Source) -> Text | None:
     return Text(text, part) if isinstance(text, str) else None
 
 
-def _refusal(part: Source) -> Text | None:
+def _refusal(part: Source) -> Refusal | None:
     refusal = part.get("refusal")
-    return Text(refusal, part) if isinstance(refusal, str) else None
+    return Refusal(refusal, part) if isinstance(refusal, str) else None
 
 
 def _image(part: Source) -> Image | None:

@@ -41,6 +41,7 @@ class WireMessage(msgspec.Struct):
     reasoning_content: Any = None
     reasoning: Any = None
     reasoning_details: Any = None
+    refusal: Any = None  # beside a `content` of null
 
 
 class WireFunction(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from appliance.presentation.openai_errors import error
 from appliance.presentation.openai_responses.compacted import compacted
+from appliance.presentation.openai_responses.counted import input_tokens
 from appliance.presentation.openai_responses.decode import decode
 from appliance.presentation.openai_responses.encode import scribe
 from appliance.presentation.openai_responses.steps import deltas_of
@@ -21,6 +22,7 @@ __all__ = [
     "error",
     "failure",
     "input_items_page",
+    "input_tokens",
     "output_items",
     "rebuilt",
     "scribe",

@@ -12,7 +12,7 @@ from appliance.domain.conversation.encoded import (
     parse_data_url,
     text_of,
 )
-from appliance.domain.conversation.parts import Document, Image, Text, Unknown
+from appliance.domain.conversation.parts import Document, Image, Refusal, Text, Unknown
 from appliance.domain.errors import InvalidRequest
 
 Sent = Mapping[str, Any]
@@ -48,8 +48,8 @@ def _text(part: Sent) -> Text:
     return Text(_string(part, "text"))
 
 
-def _refusal(part: Sent) -> Text:
-    return Text(_string(part, "refusal"))
+def _refusal(part: Sent) -> Refusal:
+    return Refusal(_string(part, "refusal"))
 
 
 def _image(part: Sent) -> Image | None:

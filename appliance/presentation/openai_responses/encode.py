@@ -106,7 +106,11 @@ class ResponsesScribe:
     def delta(self, delta: Delta) -> bytes:
         """See Scribe."""
         # The usual step says a piece of text and nothing else.
-        if delta.text and delta.index == 0 and not (delta.finish_reason or delta.usage):
+        if (
+            delta.text
+            and delta.index == 0
+            and not (delta.finish_reason or delta.usage or delta.logprobs)
+        ):
             return self._output.text(delta.text)
         if delta.usage is not None:
             self._usage = delta.usage
@@ -152,8 +156,12 @@ class ResponsesScribe:
             frames += output.reasoning(delta.reasoning)
         if delta.signature:
             frames += output.sealed(delta.signature, given=given)
-        if delta.text:
+        if delta.text and delta.logprobs:
+            frames += output.likely(delta.text, delta.logprobs)
+        elif delta.text:
             frames += output.text(delta.text)
+        if delta.refusal:
+            frames += output.refusal(delta.refusal)
         for step in delta.tool_calls:
             frames += output.call(step)
         if delta.finish_reason:

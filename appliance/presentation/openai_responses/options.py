@@ -1,8 +1,8 @@
 """What a Responses request asks of the answer, in neutral words, and what no backend is told.
 Called by `decode`; pure.
 
-`text` and `reasoning` say several things: each is a param of its own (`text.verbosity`), so that
-what a backend is not told can be named.
+`text`, `reasoning` and `include` say several things: each is a param of its own (`text.verbosity`),
+so that what a backend is not told can be named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,9 @@ from appliance.presentation.openai_responses.tools import (
 )
 from appliance.presentation.openai_responses.wire import WireRequest, WireToolChoice
 
+ENCRYPTED = "reasoning.encrypted_content"
+LOGPROBS = "message.output_text.logprobs"
+_INCLUDE = "include."  # what stands before the name of one, as of a param of its own
 OPTION_NAMES: Mapping[str, str] = {
     "max_output_tokens": "max_output_tokens",
     "temperature": "temperature",
@@ -40,8 +43,9 @@ OPTION_NAMES: Mapping[str, str] = {
     "parallel_tool_calls": "parallel_tool_calls",
     "text.format": "response_format",
     "reasoning.effort": "reasoning",
+    "top_logprobs": "top_logprobs",
+    _INCLUDE + LOGPROBS: "logprobs",
 }
-ENCRYPTED = "reasoning.encrypted_content"
 # What the gateway itself does, or has nothing to do for: a backend is told none of these.
 _OURS = frozenset({
     "background", "include", "input", "instructions", "max_tool_calls", "metadata", "model",
@@ -89,6 +93,8 @@ def wish_of(wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]) -
         top_p=wire.top_p,
         presence_penalty=wire.presence_penalty,
         frequency_penalty=wire.frequency_penalty,
+        logprobs=True if LOGPROBS in (wire.include or ()) or wire.top_logprobs else None,
+        top_logprobs=wire.top_logprobs or None,
         user=wire.user or wire.safety_identifier or "",
         tools=tools,
         hosted_tools=hosted,
@@ -102,8 +108,8 @@ def wish_of(wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]) -
 
 def unhonoured_includes(wire: WireRequest) -> tuple[str, ...]:
     """What `include` asks for that no answer of ours has, for `x-dropped`."""
-    asked = set(wire.include or ()) - {ENCRYPTED}
-    return tuple(sorted(f"include.{name[:_SHOWN_CHARS]}" for name in asked))
+    asked = set(wire.include or ()) - {ENCRYPTED, LOGPROBS}
+    return tuple(sorted(_INCLUDE + name[:_SHOWN_CHARS] for name in asked))
 
 
 def _params(sent: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
@@ -127,6 +133,8 @@ def _params(sent: Mapping[str, Any], options: Options) -> Mapping[str, Any]:
         # Under another name it has no option, and is named as not told.
         known_effort = options.reasoning is not None
         params["reasoning.effort" if known_effort else f"reasoning.effort={effort[:16]}"] = effort
+    if LOGPROBS in (sent.get("include") or ()):
+        params[_INCLUDE + LOGPROBS] = True
     if options.tools:
         params["tools"] = [recorded_tool(tool) for tool in options.tools]
     return params

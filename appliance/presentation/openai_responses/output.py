@@ -1,21 +1,22 @@
 """The output of one response: its items in the order they begin, numbered from 0.  Called by
 `encode`; pure.
 
-There is one message or one piece of reasoning open at a time; calls may be open beside it and
+There is one message, refusal or piece of reasoning open at a time; calls may be open beside it and
 beside each other, since their steps may come mixed.  A message ends when anything else begins, and
 is then commentary; the one the answer ends with is the final answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from appliance.domain.conversation.logprobs import TokenLogprob
 from appliance.domain.conversation.options import Tool
 from appliance.domain.conversation.stream import ToolCallDelta
 from appliance.presentation.openai_responses.frames import Frames, Wire
+from appliance.presentation.openai_responses.message import Message, Refusal
 from appliance.presentation.openai_responses.spoken import (
     Call,
     Compaction,
     CustomCall,
-    Message,
     Reasoning,
     SearchCall,
     Spoken,
@@ -47,6 +48,7 @@ class Output:
         self._begun = 0
         self._done: dict[int, Wire] = {}
         self._message: Message | None = None
+        self._refusal: Refusal | None = None
         self._reasoning: Reasoning | None = None
         self._compaction: Compaction | None = None
         self._calls: dict[int, Call] = {}  # open ones, by their place among the calls
@@ -58,10 +60,25 @@ class Output:
         message = self._message
         if message is not None:
             return message.add(text)
-        opened = self._make_room()
-        self._message = message = Message(self._frames, *self._next("msg"))
-        self._spoke = True
-        return opened + message.begin() + (message.add(text) if text else b"")
+        opened, message = self._open_message()
+        return opened + (message.add(text) if text else b"")
+
+    def likely(self, text: str, logprobs: Sequence[TokenLogprob]) -> bytes:
+        """A piece of text, and how likely its tokens were."""
+        opened, message = b"", self._message
+        if message is None:
+            opened, message = self._open_message()
+        return opened + message.likely(text, logprobs)
+
+    def refusal(self, text: str) -> bytes:
+        """A piece of a refusal: a message of its own."""
+        opened, refusal = b"", self._refusal
+        if refusal is None:
+            opened = self._make_room()
+            self._refusal = refusal = Refusal(self._frames, *self._next("msg"))
+            self._spoke = True
+            opened += refusal.begin()
+        return opened + refusal.add(text)
 
     def reasoning(self, text: str) -> bytes:
         """A piece of reasoning."""
@@ -125,7 +142,7 @@ class Output:
         for index in sorted(self._calls):
             whole = self._calls[index].whole
             frames += self._end_call(index, COMPLETED if whole else status)
-        return frames + self._end_message(FINAL, status)
+        return frames + self._end_messages(FINAL, status)
 
     @property
     def items(self) -> list[Wire]:
@@ -135,8 +152,8 @@ class Output:
 
     @property
     def _open(self) -> list[Spoken]:
-        beside: list[Spoken | None] = [self._message, self._reasoning, *self._calls.values()]
-        return [said for said in beside if said is not None]
+        alone: list[Spoken | None] = [self._message, self._refusal, self._reasoning]
+        return [said for said in (*alone, *self._calls.values()) if said is not None]
 
     def _next(self, prefix: str) -> tuple[str, int]:
         """Id and index of the next item."""
@@ -146,8 +163,14 @@ class Output:
     def _make_room(self) -> bytes:
         """End what must not be open beside a new item, and what is whole."""
         whole = [index for index, call in self._calls.items() if call.whole]
-        frames = self._end_reasoning() + self._end_message(COMMENTARY)
+        frames = self._end_reasoning() + self._end_messages(COMMENTARY)
         return frames + b"".join(self._end_call(index) for index in whole)
+
+    def _open_message(self) -> tuple[bytes, Message]:
+        ended = self._make_room()
+        self._message = message = Message(self._frames, *self._next("msg"))
+        self._spoke = True
+        return ended + message.begin(), message
 
     def _open_reasoning(self) -> tuple[bytes, Reasoning]:
         ended = self._make_room()
@@ -164,8 +187,10 @@ class Output:
         ended, self._reasoning = self._reasoning, None
         return self._end(ended, status)
 
-    def _end_message(self, phase: str, status: str = COMPLETED) -> bytes:
-        ended, self._message = self._message, None
+    def _end_messages(self, phase: str, status: str = COMPLETED) -> bytes:
+        """The one that is open, if any: text or refusal."""
+        ended = self._message or self._refusal
+        self._message = self._refusal = None
         if ended is not None:
             ended.phase = phase
         return self._end(ended, status)

@@ -39,7 +39,7 @@ def echo_of(wire: WireRequest, sent: Mapping[str, Any]) -> Wire:
         "text": {**text, "format": _format(text.get("format"))},
         "tool_choice": sent.get("tool_choice") or "auto",
         "tools": [_tool(tool) for tool in sent.get("tools") or ()],
-        "top_logprobs": 0,
+        "top_logprobs": wire.top_logprobs or 0,
         "top_p": 1.0 if wire.top_p is None else wire.top_p,
         "truncation": "disabled",
         "user": wire.user,

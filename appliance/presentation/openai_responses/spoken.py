@@ -1,6 +1,6 @@
-"""The items of an answer while they are being said: a message, reasoning, a call, a compaction.
-Each writes the events it begins with, goes on with and ends with, and is itself at any time.  Used
-by `output`; pure.
+"""The items of an answer while they are said: reasoning, a call, a compaction; a message is in
+`message`.  Each writes the events it begins with, goes on with and ends with, and is itself at any
+time.  Used by `output`; pure.
 """
 
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ class Spoken(Protocol):
         """It as it is now."""
 
 
-class _Spoken:
+class SpokenItem:
     """What all of them have."""
 
     def __init__(self, frames: Frames, item_id: str, index: int) -> None:
@@ -61,44 +61,7 @@ class _Spoken:
         return self._frames.event(kind, **self._of, **fields)
 
 
-class Message(_Spoken):
-    """One text.  `phase` is known when it ends."""
-
-    def __init__(self, frames: Frames, item_id: str, index: int) -> None:
-        super().__init__(frames, item_id, index)
-        self.phase: str | None = None
-        told = {**self._of, "content_index": 0, "logprobs": []}
-        self._head = delta_head("response.output_text.delta", **told)
-
-    def begin(self) -> bytes:
-        """See Spoken."""
-        opened = self._added({**self.item("in_progress"), "content": []})
-        part = _output_text("")
-        return opened + self._event("response.content_part.added", content_index=0, part=part)
-
-    def end(self, status: str) -> bytes:
-        """See Spoken."""
-        text = self.said
-        place: Wire = {"content_index": 0}
-        return (
-            self._event("response.output_text.done", **place, text=text, logprobs=[])
-            + self._event("response.content_part.done", **place, part=_output_text(text))
-            + self._done(self.item(status))
-        )
-
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
-        item: Wire = {
-            "id": self._id,
-            "type": "message",
-            "status": status,
-            "role": "assistant",
-            "content": [_output_text(self.said)],
-        }
-        return {**item, "phase": self.phase} if self.phase else item
-
-
-class Reasoning(_Spoken):
+class Reasoning(SpokenItem):
     """One text of thoughts, none where all of it is `sealed`.
 
     To a client that asks for summaries it goes out as one: that is what Codex and the SDKs show.
@@ -149,7 +112,7 @@ class Reasoning(_Spoken):
         return {"type": "summary_text" if self._summary else "reasoning_text", "text": text}
 
 
-class Call(_Spoken):
+class Call(SpokenItem):
     """A call of a function, which is `key` to its client; its pieces are JSON text."""
 
     def __init__(self, frames: Frames, item_id: str, index: int, call_id: str, key: Key) -> None:
@@ -260,7 +223,7 @@ class SearchCall(Call):
         }
 
 
-class Compaction(_Spoken):
+class Compaction(SpokenItem):
     """A summary of the conversation: nothing of it shows before it is whole and `sealed`."""
 
     def __init__(self, frames: Frames, item_id: str, index: int) -> None:
@@ -282,7 +245,3 @@ class Compaction(_Spoken):
     def item(self, status: str) -> Wire:
         """See Spoken; it has no status."""
         return {"id": self._id, "type": "compaction", "encrypted_content": self.sealed}
-
-
-def _output_text(text: str) -> Wire:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -3,17 +3,21 @@ scribe as a stream.  Pure."""
 
 from collections.abc import Iterator
 
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import within
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.stream import Answer, Delta, ToolCallDelta
 
 
 def deltas_of(answer: Answer) -> Iterator[Delta]:
     """The steps of its first choice; parts that no step has a word for are left out."""
     choice = answer.first
-    calls = 0
+    calls = said = 0
     for part in choice.parts:
-        if isinstance(part, Text) and part.text:
-            yield Delta(text=part.text)
+        if isinstance(part, Refusal):
+            yield Delta(refusal=part.text)
+        elif isinstance(part, Text) and part.text:
+            yield Delta(text=part.text, logprobs=within(choice.logprobs, said, len(part.text)))
+            said += len(part.text)
         elif isinstance(part, Reasoning):
             delta = Delta(reasoning=part.text, signature=part.signature)
             delta.redacted = part.redacted

@@ -19,6 +19,7 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 # Event of a piece -> the fields it belongs to: in the item, then in the part of it.
 _PIECES: Mapping[str, tuple[str, str, str]] = {
     "response.output_text.delta": ("content", "output_text", "text"),
+    "response.refusal.delta": ("content", "refusal", "refusal"),
     "response.reasoning_text.delta": ("content", "reasoning_text", "text"),
     "response.reasoning_summary_text.delta": ("summary", "summary_text", "text"),
 }
@@ -141,12 +142,14 @@ def _say(items: dict[int, Wire], event: Wire) -> None:
         field, part_type, text = _PIECES[kind]
         parts = items[index].setdefault(field, [])
         if not parts:
-            parts.append(_empty_part(part_type))
+            parts.append(_empty_part(part_type, text))
         parts[-1][text] += event["delta"]
+        if part_type == "output_text":
+            parts[-1]["logprobs"] += event.get("logprobs") or ()
 
 
-def _empty_part(kind: str) -> Wire:
-    part: Wire = {"type": kind, "text": ""}
+def _empty_part(kind: str, text: str) -> Wire:
+    part: Wire = {"type": kind, text: ""}
     if kind == "output_text":
         part |= {"annotations": [], "logprobs": []}
     return part

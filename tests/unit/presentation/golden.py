@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.domain.conversation.collect import Collector
+from appliance.domain.conversation.logprobs import TokenLogprob
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
@@ -57,10 +58,16 @@ def steps(rows: list[dict[str, Any]]) -> list[Delta]:
                 **row,
                 "tool_calls": [ToolCallDelta(**call) for call in row.get("tool_calls", ())],
                 "usage": Usage(**row["usage"]) if "usage" in row else None,
+                "logprobs": list(map(logprob, row.get("logprobs", ()))),
             }
         )
         for row in rows
     ]
+
+
+def logprob(row: dict[str, Any]) -> TokenLogprob:
+    top = list(map(logprob, row.get("top", ())))
+    return TokenLogprob(row["token"], row["logprob"], row["token"].encode(), top)
 
 
 def collected(deltas: list[Delta]) -> Answer:

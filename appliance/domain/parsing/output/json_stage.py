@@ -1,6 +1,7 @@
 """JSON repair as a stage.  Only where the request asked for JSON; see json_text.py."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from appliance.domain.conversation.options import ResponseFormat
@@ -46,7 +47,7 @@ class JsonStage:
         if text == delta.text:
             out.append(delta)
         elif text or delta.finish_reason or delta.usage is not None:
-            out.append(_with_text(delta, text))
+            out.append(replace(delta, text=text, altered=True))
 
     def end(self, out: list[Delta]) -> None:
         """See Stage."""
@@ -59,17 +60,3 @@ class JsonStage:
             return ""
         self._ended = True
         return self._json.end(close=not cut)
-
-
-def _with_text(delta: Delta, text: str) -> Delta:
-    return Delta(
-        index=delta.index,
-        text=text,
-        tool_calls=delta.tool_calls,
-        finish_reason=delta.finish_reason,
-        usage=delta.usage,
-        model=delta.model,
-        source=delta.source,
-        altered=True,
-        stop_sequence=delta.stop_sequence,
-    )

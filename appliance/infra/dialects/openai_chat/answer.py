@@ -10,43 +10,32 @@ from typing import Any
 
 import msgspec
 
-from appliance.domain.conversation.parts import Part, Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import of_text
+from appliance.domain.conversation.parts import Part, Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
 from appliance.domain.errors import BackendProtocolError
 from appliance.infra.dialects.bodies import UNREADABLE, decode, error_in, object_in
 from appliance.infra.dialects.failures import broken, in_band_error
+from appliance.infra.dialects.openai_chat import finish
 from appliance.infra.dialects.openai_chat.fields import (
+    logprobs_of,
+    refusal_of,
     stop_sequence,
     text_of,
     thoughts_of,
     usage_of,
 )
 
-# OpenAI's own words, then those of other servers; any other word means that it came to an end.
-_FINISH_OPENAI = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "content_filter": "content_filter",
-    "function_call": "tool_calls",
-}
-_FINISH_OTHERS = {
-    "max_tokens": "length",
-    "model_length": "length",
-    "tool_use": "tool_calls",
-    "safety": "content_filter",
-    "recitation": "content_filter",
-}
-_FAILED = frozenset({"error", "abort"})
 # What its backend wants back with a call: Gemini's thought signature is in it.
 _CALL_EXTRA = "extra_content"
 # A step that says several things is read as several: the fields of each, in the order of the whole.
 _REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
-_TEXT = frozenset({"content", "refusal"})
+_TEXT = frozenset({"content"})
+_REFUSAL = frozenset({"refusal"})
 _CALLS = frozenset({"tool_calls", "function_call"})
-_KINDS = (_REASONING, _TEXT, _CALLS)
-_SPOKEN = _REASONING | _CALLS | {"refusal"}  # what else than its content a message may say
+_KINDS = (_REASONING, _TEXT, _REFUSAL, _CALLS)
+_SPOKEN = _REASONING | _REFUSAL | _CALLS  # what else than its content a message may say
 _RARE = frozenset({"tool_calls", "function_call", "reasoning_details", "refusal"})
 _encode = msgspec.json.Encoder().encode
 
@@ -54,16 +43,24 @@ _encode = msgspec.json.Encoder().encode
 class AnswerReader:
     """Reads the answer to one request."""
 
-    __slots__ = ("_backend", "_names", "_own", "_raw")
+    __slots__ = ("_backend", "_likely", "_names", "_own", "_raw")
 
     def __init__(
-        self, backend: str, *, own: bool, raw: bool = False, names: Mapping[str, str] | None = None
+        self,
+        backend: str,
+        *,
+        own: bool,
+        raw: bool = False,
+        logprobs: bool = False,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         """`own`: the request was of this dialect, so `source` goes along; `raw`: so do the bytes.
-        `names` leads from tool names as sent to the client's, where they differ."""
+        `logprobs`: it asked for them.  `names` leads from tool names as sent to the client's, where
+        they differ."""
         self._backend = backend
         self._own = own
         self._raw = raw
+        self._likely = logprobs and not own  # in `source` they are anyway
         self._names = names or {}
 
     # -- in events
@@ -109,7 +106,7 @@ class AnswerReader:
             step = {"content": choice.get("text")}  # of a text completion, or none at all
         # The checks in the order that costs the usual steps least: text alone, then reasoning
         # alone or with nulls beside it, then anything else.
-        text, reasoning, signature = step.get("content"), "", ""
+        text, reasoning, beside = step.get("content"), "", None
         calls: Sequence[ToolCallDelta] = ()
         if len(step) > 1 or not text or type(text) is not str:
             reasoning = step.get("reasoning_content") or step.get("reasoning") or ""
@@ -119,9 +116,11 @@ class AnswerReader:
                 or not _RARE.isdisjoint(step)
                 or "error" in choice
             ):
-                text, reasoning, signature, calls = self._said(choice, step)
-                if bool(text) + bool(reasoning or signature) + bool(calls) > 1:
+                text, reasoning, signature, refusal, calls = self._said(choice, step)
+                thought = bool(reasoning or signature)
+                if thought + bool(text) + bool(refusal) + bool(calls) > 1:
                     return self._apart(event, choice, step, counted)
+                beside = (signature, refusal)
         reason = choice.get("finish_reason")
         index = choice.get("index")
         model = event.get("model")
@@ -136,21 +135,23 @@ class AnswerReader:
             model if type(model) is str else "",
             event if self._own else None,
         )
-        if signature:
-            delta.signature = signature
+        if beside is not None:
+            delta.signature, delta.refusal = beside
+        if self._likely:
+            delta.logprobs = logprobs_of(choice)
         if reason is not None:
             delta.stop_sequence = stop_sequence(choice)
         return (delta,)
 
     def _said(
         self, choice: dict[str, Any], said: dict[str, Any]
-    ) -> tuple[str, str, str, Sequence[ToolCallDelta]]:
-        """Text, reasoning, signature and calls, whatever form they have."""
+    ) -> tuple[str, str, str, str, Sequence[ToolCallDelta]]:
+        """Text, reasoning, signature, refusal and calls, whatever form they have."""
         if choice.get("error"):
             raise in_band_error(self._backend, choice["error"])
-        text = text_of(said)
+        text = text_of(said)  # which may find reasoning in it
         reasoning, signature = thoughts_of(said)
-        return text, reasoning, signature, self._calls(said)
+        return text, reasoning, signature, refusal_of(said), self._calls(said)
 
     def _apart(
         self,
@@ -159,17 +160,20 @@ class AnswerReader:
         step: dict[str, Any],
         counted: Usage | None,
     ) -> Sequence[Delta]:
-        """One step that says several things, as steps that say one each."""
+        """One step that says several things, as steps that say one each; what else is told of its
+        tokens goes with the text, or with the last."""
         around = {k: v for k, v in step.items() if not any(k in kind for kind in _KINDS)}
         pieces = [{k: v for k, v in step.items() if v and k in kind} for kind in _KINDS]
         pieces = [piece for piece in pieces if piece]
         pieces[0] = around | pieces[0]
+        spoken = next((piece for piece in pieces if "content" in piece), pieces[-1])
         deltas: list[Delta] = []
-        for piece in pieces[:-1]:
-            part = {**choice, "delta": piece, "finish_reason": None}
-            deltas += self._steps(_with(event, part, last=False), part, None)
-        part = {**choice, "delta": pieces[-1]}
-        deltas += self._steps(_with(event, part, last=True), part, counted)
+        for piece in pieces:
+            last = piece is pieces[-1]
+            part = {**choice, "delta": piece} | ({} if last else {"finish_reason": None})
+            if piece is not spoken and "logprobs" in part:
+                part["logprobs"] = None
+            deltas += self._steps(_with(event, part, last=last), part, counted if last else None)
         return deltas
 
     # -- whole
@@ -198,12 +202,15 @@ class AnswerReader:
                 raise self._broken("answered with a choice that has no message")
             message = {"content": choice.get("text")}
         index, reason = choice.get("index"), choice.get("finish_reason")
-        return Choice(
+        read = Choice(
             index if type(index) is int else at,
             self._parts(choice, message),
             None if reason is None else self._finish(choice, reason),
             stop_sequence(choice),
         )
+        if self._likely:
+            read.logprobs = of_text(logprobs_of(choice), read.text)
+        return read
 
     def _parts(self, choice: dict[str, Any], message: dict[str, Any]) -> tuple[Part, ...]:
         content = message.get("content")
@@ -211,11 +218,13 @@ class AnswerReader:
         if silent and type(content) is str and content:
             return (Text(content),)
         parts: list[Part] = []
-        text, reasoning, signature, calls = self._said(choice, message)
+        text, reasoning, signature, refusal, calls = self._said(choice, message)
         if reasoning or signature:
             parts.append(Reasoning(reasoning, signature))
         if text:
             parts.append(Text(text))
+        if refusal:
+            parts.append(Refusal(refusal))
         for call in calls:
             parts.append(ToolCall(call.id, call.name, call.arguments or "{}", call.extra or {}))
         return tuple(parts)
@@ -257,12 +266,11 @@ class AnswerReader:
         if type(reason) is not str or not reason:
             choice["finish_reason"] = None
             return None
-        if known := _FINISH_OPENAI.get(reason):
+        if known := finish.OPENAI.get(reason):
             return known
-        reason = reason.lower()
-        if reason in _FAILED:
-            raise self._broken(f"gave up on its answer ({reason})")
-        known = _FINISH_OTHERS.get(reason) or _FINISH_OPENAI.get(reason, "stop")
+        known = finish.other_word(reason)
+        if known is None:
+            raise self._broken(f"gave up on its answer ({reason.lower()})")
         choice["finish_reason"] = known
         return known
 

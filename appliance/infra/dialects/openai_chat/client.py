@@ -112,7 +112,13 @@ class OpenAIChatClient:
         return asked(request, model, backend=self.name, traits=self.traits, stream=stream)
 
     def _reader(self, sent: Asked, request: ChatRequest) -> AnswerReader:
-        return AnswerReader(self.name, own=sent.own, raw=request.raw, names=sent.names)
+        return AnswerReader(
+            self.name,
+            own=sent.own,
+            raw=request.raw,
+            logprobs=bool(request.options.logprobs),
+            names=sent.names,
+        )
 
     def _root(self, path: str) -> Target:
         """`path` beside the API and not below it: where servers have what OpenAI does not."""

@@ -1,9 +1,13 @@
 """Fields of OpenAI's answers that servers write in several forms.  Used by answer.py; pure,
 and for any JSON."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from appliance.domain.conversation.logprobs import TokenLogprob
 from appliance.domain.conversation.usage import Usage, count_of
+
+_MOST_LOGPROB = 1e9  # no server means more
 
 
 def usage_of(usage: Any) -> Usage | None:
@@ -24,14 +28,46 @@ def usage_of(usage: Any) -> Usage | None:
 
 
 def text_of(said: dict[str, Any]) -> str:
-    """What a person would read, a refusal too."""
+    """What a person would read."""
     content = said.get("content")
     if type(content) is list:
         content = _flattened(said, content)
-    if type(content) is str and content:
-        return content
+    return content if type(content) is str else ""
+
+
+def refusal_of(said: dict[str, Any]) -> str:
+    """Why there is no answer."""
     refusal = said.get("refusal")
     return refusal if type(refusal) is str else ""
+
+
+def logprobs_of(choice: dict[str, Any]) -> Sequence[TokenLogprob]:
+    """Those of a choice or of a step of it."""
+    told = choice.get("logprobs")
+    return _tokens(told.get("content")) if type(told) is dict else ()
+
+
+def _tokens(rows: Any) -> Sequence[TokenLogprob]:
+    read = (_token(row) for row in rows if type(row) is dict) if type(rows) is list else ()
+    return tuple(token for token in read if token is not None)
+
+
+def _token(row: dict[str, Any]) -> TokenLogprob | None:
+    token, logprob, utf8 = row.get("token"), row.get("logprob"), row.get("bytes")
+    if not isinstance(token, str) or not isinstance(logprob, int | float):
+        return None
+    if not abs(logprob) < _MOST_LOGPROB:
+        return None
+    top = _tokens(row.get("top_logprobs"))
+    return TokenLogprob(token, float(logprob), _bytes(utf8) or token.encode(errors="replace"), top)
+
+
+def _bytes(told: Any) -> bytes:
+    """None of them where it is no list of bytes."""
+    try:
+        return bytes(told) if type(told) is list else b""
+    except (TypeError, ValueError):
+        return b""
 
 
 def _flattened(said: dict[str, Any], content: list[Any]) -> str:

@@ -14,6 +14,7 @@ from appliance.domain.conversation.parts import (
     Image,
     Part,
     Reasoning,
+    Refusal,
     Source,
     Text,
     ToolCall,
@@ -28,7 +29,7 @@ from appliance.infra.dialects.tool_names import ToolNames
 Wire = dict[str, Any]
 _BETWEEN_TEXTS = "\n\n"
 _THOUGHTS = (*REASONING_FIELDS, "reasoning_details")
-_WRITTEN_FROM_PARTS = ("content", "tool_calls", *_THOUGHTS)
+_WRITTEN_FROM_PARTS = ("content", "refusal", "tool_calls", *_THOUGHTS)
 _TEXT = frozenset({"type", "text"})
 _FILES = ("image_url", "file")
 _CUSTOM_CALL = "custom"  # OpenAI's call of a tool without a schema
@@ -57,11 +58,19 @@ class MessageWriter:
         if message.edited or not source:
             source = self._rebuilt(message)
         if message.role == "assistant":
+            if not self._traits.knows_refusals and any(map(_refuses, message.parts)):
+                source = self._with_refusal_said(source, message.parts)
             if not source.keys().isdisjoint(_THOUGHTS):
                 return self._with_thoughts_renamed(source)
         elif source.get("role") == "developer" and not self._traits.knows_developer:
             return {**source, "role": "system"}
         return source
+
+    def _with_refusal_said(self, source: Mapping[str, Any], parts: Sequence[Part]) -> Wire:
+        """A template has no word for a refusal: it is what the assistant said."""
+        kept = {key: value for key, value in source.items() if key != "refusal"}
+        said = [Text(part.text) for part in parts if isinstance(part, Text)]
+        return {**kept, "content": self._content(said)}
 
     def _with_thoughts_renamed(self, source: Mapping[str, Any]) -> Wire:
         told = (source.get(name) for name in REASONING_FIELDS)
@@ -210,6 +219,10 @@ def _merged(turn: Iterable[Message]) -> list[Part]:
             parts.append(Text(_BETWEEN_TEXTS))
         parts += message.parts
     return parts
+
+
+def _refuses(part: Part) -> bool:
+    return isinstance(part, Refusal)
 
 
 def _is_text(part: Part) -> bool:

@@ -50,6 +50,7 @@ class Traits:
     carries: frozenset[str] = OPTIONS
     reasoning_fields: tuple[str, ...] = REASONING_FIELDS
     knows_developer: bool = False
+    knows_refusals: bool = False  # of earlier turns, as what they are
     reads_files: bool = False
     takes_call_extras: bool = True  # what a backend of this wire wanted back with its tool calls
     max_tool_name: int = 0

@@ -100,7 +100,7 @@ async def test_a_stream_given_up_on_counts_unless_it_had_begun(
         turn = both.turn()
         turn.expires_at = turn.monotonic()  # as whoever bounds its time does
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
+            async with asyncio.timeout(0.2):
                 await both.stream(turn)
     last = both.turn()
     reading = asyncio.ensure_future(both.stream(last))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from appliance.domain.chat.reasoning import Signer, unsealed
 from appliance.domain.conversation.collect import Collector
 from appliance.domain.conversation.message import Message
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.parsing.chain import Chain, Parsing
@@ -115,3 +115,12 @@ def test_a_surface_that_signs_nothing_is_not_looked_at() -> None:
 
 def test_a_seal_of_another_kind_is_not_a_signature() -> None:
     assert not again(Reasoning("hm", SEAL.seal({"kind": "compaction"}))).edited
+
+
+def test_reasoning_before_a_refusal_is_signed_before_it() -> None:
+    reasoning, refusal = said(
+        Delta(reasoning="hm"), Delta(refusal="No."), Delta(finish_reason="stop")
+    ).parts
+    assert isinstance(reasoning, Reasoning)
+    assert SEAL.open(reasoning.signature) == {"kind": "reasoning"}
+    assert refusal == Refusal("No.")

@@ -230,8 +230,8 @@ async def test_a_cancelled_exchange_aborts_its_backend_and_is_recorded_as_such(s
     local = backend([Delta(text="a"), 60.0, *said("b")])
     served = Served(local)
     asking = asyncio.ensure_future(served.ask(shape, served.turn()))
-    await asyncio.sleep(0.02)
-    assert local.open == 1
+    while not local.open:
+        await asyncio.sleep(0.001)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

@@ -1,5 +1,5 @@
 from appliance.domain.conversation.collect import Collector
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.stream import Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
 
@@ -53,3 +53,9 @@ def test_nothing_said_is_one_empty_choice() -> None:
     whole.add((Delta(model="m", usage=Usage(1, 0)),))
     assert whole.choices == (Choice(),)
     assert (whole.model, whole.usage) == ("m", Usage(1, 0))
+
+
+def test_a_refusal_is_a_part_of_its_own() -> None:
+    (choice,) = collected(Delta(text="a"), Delta(refusal="b"), Delta(refusal="c"))
+    assert choice.parts == (Text("a"), Refusal("bc"))
+    assert (choice.text, choice.refusal) == ("a", "bc")

@@ -2,9 +2,17 @@
 
 import pytest
 
+from appliance.domain.conversation.logprobs import TokenLogprob
 from appliance.domain.conversation.message import Message, plain
 from appliance.domain.conversation.options import Options, ResponseFormat, ToolChoice
-from appliance.domain.conversation.parts import Image, Reasoning, Text, ToolCall, ToolResult
+from appliance.domain.conversation.parts import (
+    Image,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
@@ -259,3 +267,45 @@ def test_json_in_text_is_no_call_in_the_middle_of_an_answer_in_json() -> None:
     text = '{"result": {"name": "clock", "arguments": {}}}'
 
     assert streamed([text], response_format=asked).text == text
+
+
+REFUSED = [
+    Delta(refusal='<think>No.</think> {"a":'),
+    Delta(refusal=CALL),
+    Delta(finish_reason="stop"),
+]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("stages", [(), ALL])
+def test_nothing_is_looked_for_in_a_refusal(family: str, stages: tuple[str, ...]) -> None:
+    under_test = chain(family, stages, response_format=ResponseFormat("json_object"))
+    out = run(under_test, REFUSED)
+    assert [id(step) for step in out] == [id(step) for step in REFUSED]
+
+    choice = Choice(0, (Refusal(CALL),), "stop")
+    assert chain(family, stages).answer(Answer((choice,))).first == choice
+
+
+def test_what_is_held_comes_before_a_refusal() -> None:
+    out = run(chain(), [Delta(text="so <thi"), *REFUSED])
+    assert "".join(step.text or "|" for step in out) == "so <thi|||"
+
+
+def likely(*tokens: str) -> tuple[TokenLogprob, ...]:
+    return tuple(TokenLogprob(token, -1.0, token.encode()) for token in tokens)
+
+
+def test_a_step_that_is_cut_keeps_the_logprobs_of_its_text() -> None:
+    delta = Delta(text="<think>a</think>b c", finish_reason="stop")
+    delta.logprobs = likely("<think>", "a", "</think>", "b", " c")
+    assert [list(step.logprobs) for step in run(chain(), [delta])] == [[], list(likely("b", " c"))]
+
+
+def test_a_whole_answer_that_is_cut_keeps_the_logprobs_of_its_text() -> None:
+    tokens = likely("<think>", "a", "</think>", "b", " c")
+    choice = Choice(0, (Text("<think>a</think>b c"),), "stop", logprobs=tokens)
+    parsed = chain().answer(Answer((choice,))).first
+    assert (parsed.text, list(parsed.logprobs)) == ("b c", list(likely("b", " c")))
+    plain_one = Choice(0, (Text("b c"),), "stop", logprobs=likely("b", " c"))
+    assert chain().answer(Answer((plain_one,))).first is plain_one

@@ -12,7 +12,7 @@ from appliance.domain.parsing.calls.syntax import NotACall, Toolbox
 from tests.unit.domain.parsing.running import ALL, chain, collected, once, run
 
 LONG = 300_000
-GUARD_S = 30  # what takes a fraction of a second; the square of LONG takes many minutes
+GUARD_S = 150  # what takes a fraction of a second; the square of LONG takes many minutes
 JSON = ResponseFormat("json_object")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.domain.conversation.estimate import estimate_input_tokens
 from appliance.domain.conversation.message import plain
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall, Unknown
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall, Unknown
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
@@ -421,3 +421,12 @@ def test_a_raw_stream_whose_last_frame_did_not_come_gets_it() -> None:
     encode = encoding()
     encode.delta(Delta(raw=b'event: message_delta\ndata: {"text":"message_stop"}\n\n'))
     assert kinds(encode.end(None)) == ["message_stop"]
+
+
+@pytest.mark.parametrize("finish", ["stop", "content_filter"])
+def test_a_refusal_is_a_text_and_the_reason(finish: str) -> None:
+    told = said(Delta(refusal="I "), Delta(refusal="cannot."), Delta(finish_reason=finish))
+    whole = once(Choice(0, (Refusal("I cannot."),), finish))
+    for message in (told, whole):
+        assert message["content"] == [{"type": "text", "text": "I cannot."}]
+        assert (message["stop_reason"], message["stop_sequence"]) == ("refusal", None)

@@ -12,7 +12,7 @@ from appliance.domain.conversation.options import ReasoningOptions, ResponseForm
 from appliance.domain.conversation.parts import Image, Text, ToolCall, ToolResult
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest
-from appliance.presentation.ollama import decode_chat, decode_embed, decode_generate, decode_show
+from appliance.presentation.ollama import decode_chat, decode_embed, decode_generate, decode_named
 from appliance.presentation.ollama.embed import decode_embeddings
 
 PNG = "iVBORw0KGgo="
@@ -227,7 +227,7 @@ def test_any_bytes_but_an_object_are_refused_in_words(data: bytes) -> None:
         with pytest.raises(InvalidRequest):
             read(data, {})
     with pytest.raises(InvalidRequest):
-        decode_show(data)
+        decode_named(data)
 
 
 def _is_object(data: bytes) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from appliance.domain.conversation.collect import Collector
 from appliance.domain.conversation.message import plain
-from appliance.domain.conversation.parts import Text, ToolCall
+from appliance.domain.conversation.parts import Refusal, Text, ToolCall
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
@@ -235,3 +235,10 @@ def test_the_encoder_of_the_surface_tells_the_time() -> None:
     body = json.loads(encode.once(whole, None))
     assert body["total_duration"] >= 1
     assert body["created_at"].endswith("Z")
+
+
+def test_a_refusal_is_text_here() -> None:
+    first, last = lines(made(), Delta(refusal="No."), Delta(finish_reason="stop"))
+    assert (first["message"]["content"], last["done_reason"]) == ("No.", "stop")
+    whole = json.loads(made().once(Answer((Choice(0, (Refusal("No."),), "stop"),)), None))
+    assert whole["message"]["content"] == "No."

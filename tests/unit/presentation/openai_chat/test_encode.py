@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from appliance.domain.conversation.message import plain
-from appliance.domain.conversation.parts import Part, Reasoning, Text, ToolCall
+from appliance.domain.conversation.parts import Part, Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Choice, Delta, ToolCallDelta
 from appliance.domain.conversation.usage import Usage
@@ -701,3 +702,16 @@ def test_encoding_a_whole_answer_leaves_the_backends_body_as_it_was(changed: boo
     answer = Answer((Choice(0, (Text("b"),)),), source=source, altered=changed)
     encoding().once(answer, HITS)
     assert json.dumps(source) == before
+
+
+def test_a_refusal_is_never_the_content() -> None:
+    message = once(Refusal("no"))["message"]
+    assert (message["content"], message["refusal"]) == (None, "no")
+    source = {"choices": [{"message": {"content": None, "refusal": "no"}}]}
+    answer = Answer((Choice(0, (Refusal("no"),), "stop"),), source=source, altered=True)
+    (row,) = json.loads(encoding().once(answer, None))["choices"]
+    assert row["message"] == message
+    told = step(choice(refusal="no"))
+    for delta in (Delta(refusal="no"), replace(told, text="", refusal="no", altered=True)):
+        opened = only_choice(encoding().delta(delta))
+        assert opened["delta"] == {"role": "assistant", "content": "", "refusal": "no"}

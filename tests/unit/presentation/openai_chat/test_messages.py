@@ -10,6 +10,7 @@ from appliance.domain.conversation.parts import (
     Image,
     Part,
     Reasoning,
+    Refusal,
     Text,
     ToolCall,
     ToolResult,
@@ -55,9 +56,11 @@ def test_text_parts_keep_their_source() -> None:
     assert part(sent) == Text("a", sent)
 
 
-def test_a_refusal_is_what_a_person_reads() -> None:
+def test_a_refusal_is_a_text_of_its_own_kind() -> None:
     sent = {"type": "refusal", "refusal": "no"}
-    assert part(sent) == Text("no", sent)
+    assert part(sent) == Refusal("no", sent)
+    assert parts(role="assistant", content=None, refusal="no") == (Refusal("no"),)
+    assert parts(role="assistant", content="a", refusal=None) == (Text("a"),)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +312,7 @@ def test_fragments_of_a_block_that_a_client_kept_apart_are_joined_by_their_index
     assert said == [("one", "s1"), ("two", "s2"), ("x", ""), ("y", "")]
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(150)
 def test_the_fragments_of_a_long_block_are_joined_once() -> None:
     """Joined one by one, this many take minutes."""
     details = [{"type": "reasoning.text", "text": "x" * 16, "index": 0}] * 300_000

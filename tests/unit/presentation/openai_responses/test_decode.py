@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.domain.conversation.options import ReasoningOptions, ToolChoice
-from appliance.domain.conversation.parts import Document, Image, Reasoning, Text, ToolCall, Unknown
+from appliance.domain.conversation.parts import (
+    Document,
+    Image,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Unknown,
+)
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest
 from appliance.domain.responses.record import ResponseRequest
@@ -161,7 +169,7 @@ def test_a_reference_names_an_item_that_is_before_it() -> None:
     [
         ({"type": "input_text", "text": "a"}, Text("a")),
         ({"type": "text", "text": "a"}, Text("a")),
-        ({"type": "refusal", "refusal": "no"}, Text("no")),
+        ({"type": "refusal", "refusal": "no"}, Refusal("no")),
         (
             {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
             Image("image/png", "AAAA", detail="low"),
@@ -185,6 +193,21 @@ def test_a_reference_names_an_item_that_is_before_it() -> None:
 )
 def test_a_part_is_read_as_what_it_is(part: Any, read_as: Any) -> None:
     assert of_user(part) == [read_as]
+
+
+def test_logprobs_are_asked_for_by_include_and_by_their_number() -> None:
+    def asked(**fields: Any) -> tuple[Any, ...]:
+        request = chat(**fields)
+        options = request.options
+        return options.logprobs, options.top_logprobs, request.uncarried({"logprobs"})
+
+    include = "message.output_text.logprobs"
+    assert asked() == (None, None, ())
+    assert asked(top_logprobs=0) == (None, None, ())
+    assert asked(include=[include]) == (True, None, ())
+    assert asked(top_logprobs=2) == (True, 2, ("top_logprobs",))
+    assert chat(include=[include]).dropped == ()
+    assert chat(include=[include]).uncarried(()) == (f"include.{include}",)
 
 
 def test_a_custom_call_is_a_call_with_one_argument() -> None:

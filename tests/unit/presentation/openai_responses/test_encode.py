@@ -242,3 +242,23 @@ def test_any_split_of_the_same_text_is_the_same_resource(deltas: list[Delta]) ->
         if not (delta.text or delta.reasoning):
             pieces.append(delta)
     assert resource(written(pieces)[1]) == resource(written(deltas)[1])
+
+
+def test_text_before_a_refusal_is_a_message_of_its_own() -> None:
+    write = writer()
+    for delta in (Delta(text="Well."), Delta(refusal="No."), STOP):
+        write.delta(delta)
+    text, refusal = resource(write)["output"]
+    assert (text["phase"], text["content"][0]["text"]) == ("commentary", "Well.")
+    assert refusal["phase"] == "final_answer"
+    assert refusal["content"] == [{"type": "refusal", "refusal": "No."}]
+
+
+def test_a_refusal_that_was_cut_shows_what_was_said_of_it() -> None:
+    write = writer()
+    write.delta(Delta(refusal="I can"))
+    assert resource(write)["output"][0]["status"] == "in_progress"
+    write.delta(Delta(finish_reason="length"))
+    write.terminal()
+    (item,) = resource(write)["output"]
+    assert (item["status"], item["content"][0]["refusal"]) == ("incomplete", "I can")

@@ -135,3 +135,21 @@ def test_a_summary_that_never_became_whole_is_none_of_an_orphans_items() -> None
     half = frames[: frames.index(b"event: response.output_item.done")]
     resource, _ = rebuilt(b'{"output":[]}', half, "gone")
     assert output_items(resource) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "part"),
+    [
+        ("refusal", 11, {"type": "refusal", "refusal": "I cannot "}),
+        ("logprobs", 5, {"type": "output_text", "text": "Yes", "annotations": []}),
+    ],
+)
+def test_an_orphans_refusal_and_logprobs_are_kept(
+    name: str, count: int, part: dict[str, Any]
+) -> None:
+    case = next(case for case in CASES if case.name == name)
+    resource, _ = rebuilt(live(case), cut_frames(case, count), "gone")
+    (said,) = output_items(resource)[-1]["content"]
+    assert said | part == said
+    if name == "logprobs":
+        assert [row["token"] for row in said["logprobs"]] == ["Yes"]

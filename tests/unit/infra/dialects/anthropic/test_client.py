@@ -62,23 +62,19 @@ def server() -> Iterator[ScriptedBackend]:
 
 
 @pytest.fixture
-async def connect() -> AsyncIterator[Callable[[str], AnthropicClient]]:
+async def connect() -> AsyncIterator[Callable[..., AnthropicClient]]:
     http = HttpClient()
 
-    def client(url: str) -> AnthropicClient:
-        return AnthropicClient(
-            BackendConfig(
-                name="claude", kind="anthropic", base_url=url, api_key="k", read_timeout_s=0.5
-            ),
-            http,
-        )
+    def client(url: str, **fields: Any) -> AnthropicClient:
+        config = BackendConfig(name="claude", kind="anthropic", base_url=url, api_key="k", **fields)
+        return AnthropicClient(config, http)
 
     yield client
     await http.aclose()
 
 
 @pytest.fixture
-def client(server: ScriptedBackend, connect: Callable[[str], AnthropicClient]) -> AnthropicClient:
+def client(server: ScriptedBackend, connect: Callable[..., AnthropicClient]) -> AnthropicClient:
     return connect(server.base_url)
 
 
@@ -146,7 +142,7 @@ async def test_its_own_dialect_is_sent_unchanged(
 
 
 async def test_a_base_url_without_a_path_means_v1(
-    server: ScriptedBackend, connect: Callable[[str], AnthropicClient]
+    server: ScriptedBackend, connect: Callable[..., AnthropicClient]
 ) -> None:
     for base in (server.url, f"{server.url}/", f"{server.url}/v1", f"{server.url}/proxy/v1/"):
         await connect(base).complete(REQUEST, "m", WHO)
@@ -472,7 +468,6 @@ async def test_a_prompt_that_is_too_long_is_told_as_such(
     ("behaviour", "error"),
     [
         (alone(Cut()), BackendUnavailable),
-        (after_chunks(3, Stall(), messages()), BackendTimeout),
         (after_chunks(3, Cut(), messages()), BackendProtocolError),
         (html_error(502), BackendRefused),
         (reply_json(200, {"type": "message"}), BackendProtocolError),
@@ -488,6 +483,14 @@ async def test_a_server_that_fails_is_told_in_our_words(
     server.queue(behaviour)
     with pytest.raises(error):
         await stream(client)
+
+
+async def test_silence_within_a_stream_is_a_timeout(
+    server: ScriptedBackend, connect: Callable[..., AnthropicClient]
+) -> None:
+    server.queue(after_chunks(3, Stall(), messages()))
+    with pytest.raises(BackendTimeout):
+        await stream(connect(server.base_url, read_timeout_s=0.5))
 
 
 @pytest.mark.parametrize(
@@ -510,7 +513,7 @@ async def test_leaving_a_stream_hangs_up_at_once(
     deltas = client.stream(REQUEST, "upstream", WHO)
     assert await anext(deltas) is not None
     await deltas.aclose()
-    await server.await_hang_up(timeout_s=1)
+    await server.await_hang_up()
 
 
 # -- models, counts, embeddings

@@ -57,7 +57,7 @@ async def make(server: ScriptedBackend) -> AsyncIterator[MakeClient]:
     http = HttpClient()
 
     def client(**fields: Any) -> OllamaClient:
-        settings = {"base_url": server.url, "read_timeout_s": 0.5} | fields
+        settings = {"base_url": server.url} | fields
         return OllamaClient(BackendConfig(name="local", kind="ollama", **settings), http)
 
     yield client
@@ -176,7 +176,7 @@ async def test_the_connection_is_used_again_and_what_follows_done_is_not_waited_
     assert server.connections == 1
     server.queue(after_chunks(1, Stall(), ndjson(DONE, text("late"))))
     assert [d.text for d in await stream(client)] == [""]
-    await server.await_hang_up(timeout_s=2)
+    await server.await_hang_up()
 
 
 # -- the window
@@ -351,7 +351,7 @@ async def test_silence_is_a_timeout_and_a_closed_port_is_unavailable(
 ) -> None:
     server.queue(after_chunks(1, Stall(), ollama_chat()))
     with pytest.raises(BackendTimeout):
-        await stream(make())
+        await stream(make(read_timeout_s=0.5))
     with closed_port() as port, pytest.raises(BackendUnavailable):
         await stream(make(base_url=f"http://127.0.0.1:{port}"))
 
@@ -361,7 +361,7 @@ async def test_closing_a_stream_hangs_up(server: ScriptedBackend, client: Ollama
     deltas = client.stream(REQUEST, "upstream", WHO)
     await anext(deltas)
     await deltas.aclose()
-    await server.await_hang_up(timeout_s=1)
+    await server.await_hang_up()
 
 
 # -- its own dialect

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.domain.conversation.collect import Collector
-from appliance.domain.conversation.parts import Reasoning, Text, ToolCall
+from appliance.domain.conversation.logprobs import TokenLogprob
+from appliance.domain.conversation.parts import Reasoning, Refusal, Text, ToolCall
 from appliance.domain.conversation.stream import Answer, Choice, Delta
 from appliance.domain.errors import (
     BackendError,
@@ -130,10 +131,72 @@ def test_reasoning_details_bring_the_signature_and_text_no_other_field_has() -> 
     )  # fmt: skip
 
 
-def test_a_refusal_is_something_a_person_reads() -> None:
+def test_a_refusal_is_no_text() -> None:
     (delta,) = read(event(step(refusal="I cannot")))
-    assert delta.text == "I cannot"
-    assert whole({"content": None, "refusal": "I cannot"}).text == "I cannot"
+    assert (delta.text, delta.refusal, delta.has_content) == ("", "I cannot", True)
+    refused = whole({"content": None, "refusal": "I cannot"})
+    assert (refused.text, refused.refusal) == ("", "I cannot")
+    assert refused.parts == (Refusal("I cannot"),)
+
+
+def test_text_and_a_refusal_in_one_step_are_two_steps() -> None:
+    first, second = read(event(step(content="so", refusal="no", finish="stop")))
+    assert (first.text, first.refusal, first.finish_reason) == ("so", "", None)
+    assert (second.text, second.refusal, second.finish_reason) == ("", "no", "stop")
+
+
+# -- log probabilities
+
+TOP = {"token": "Ho", "logprob": -3}
+HI = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": [TOP]}
+READ_HI = TokenLogprob("Hi", -0.5, b"Hi", (TokenLogprob("Ho", -3.0, b"Ho"),))
+
+
+def likely(*rows: Any, **delta: Any) -> bytes:
+    return event(step(**delta) | {"logprobs": {"content": list(rows)}})
+
+
+def test_logprobs_are_read_for_who_asked_in_another_dialect() -> None:
+    (asked,) = read(likely(HI, content="Hi"), own=False, logprobs=True)
+    assert asked.logprobs == (READ_HI,)
+    (unasked,) = read(likely(HI, content="Hi"), own=False)
+    (own,) = read(likely(HI, content="Hi"), logprobs=True)
+    assert (unasked.logprobs, own.logprobs) == ((), ())
+    assert own.source is not None
+    assert own.source["choices"][0]["logprobs"] == {"content": [HI]}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, 5, {}, {"token": "a"}, {"token": 5, "logprob": -1}, {"token": "a", "logprob": "x"},
+     {"token": "a", "logprob": -(10**400)}],
+)  # fmt: skip
+def test_a_logprob_that_is_none_is_left_out(odd: Any) -> None:
+    (delta,) = read(likely(odd, HI, content="Hi"), own=False, logprobs=True)
+    assert delta.logprobs == (READ_HI,)
+
+
+@pytest.mark.parametrize("utf8", [None, "x", [300], [None], []])
+def test_bytes_that_nobody_told_are_those_of_the_token(utf8: Any) -> None:
+    row = {"token": "ø", "logprob": -1, "bytes": utf8}
+    (delta,) = read(likely(row, content="ø"), own=False, logprobs=True)
+    assert delta.logprobs[0].utf8 == "ø".encode()
+
+
+def test_the_logprobs_of_a_whole_answer_are_those_of_its_text() -> None:
+    rows = [{"token": token, "logprob": -1} for token in ("hm", "Hi", " you", "<eos>")]
+    message = {"reasoning_content": "hm", "content": "Hi you"}
+    choice = {"index": 0, "message": message, "logprobs": {"content": rows}}
+    read_as = answer({"choices": [choice]}, own=False, logprobs=True).first
+    assert [token.token for token in read_as.logprobs] == ["Hi", " you"]
+
+
+def test_logprobs_of_a_step_that_says_several_things_go_out_once() -> None:
+    thought, said = read(likely(HI, reasoning_content="hm", content="Hi"))
+    assert thought.source is not None
+    assert said.source is not None
+    assert thought.source["choices"][0]["logprobs"] is None
+    assert said.source["choices"][0]["logprobs"] == {"content": [HI]}
 
 
 # -- tool calls

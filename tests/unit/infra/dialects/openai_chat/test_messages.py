@@ -10,6 +10,7 @@ from appliance.domain.conversation.parts import (
     Image,
     Part,
     Reasoning,
+    Refusal,
     Text,
     ToolCall,
     ToolResult,
@@ -52,6 +53,19 @@ def assistant(*parts: Part) -> Message:
 
 
 # -- of its own dialect
+
+
+def test_a_refusal_is_what_was_said_to_servers_that_have_no_word_for_it() -> None:
+    no = Refusal("No.", {"type": "refusal", "refusal": "No."})
+    parts = {"role": "assistant", "content": [no.source], "name": "ann"}
+    beside = {"role": "assistant", "content": None, "refusal": "No.", "name": "ann"}
+    said = {"role": "assistant", "content": "No.", "name": "ann"}
+    assert own(parts, no) == own(beside, Refusal("No.")) == said
+    assert own(parts, no, knows_refusals=True) is parts
+    assert own(beside, Refusal("No."), knows_refusals=True) is beside
+    edited = own(beside, Refusal("No."), edited=True, knows_refusals=True)
+    assert edited == said
+    assert write(assistant(Refusal("No."))) == [{"role": "assistant", "content": "No."}]
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "tool", "function"])
