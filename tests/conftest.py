@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
 from xdist.scheduler import LoadScopeScheduling
 
@@ -25,8 +26,12 @@ _BEGAN = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """When it began: measurements of an earlier run are not said again."""
+    """When it began: measurements of an earlier run are not said again.  And Hypothesis as in any
+    CI: no deadline for an example, which a busy machine would miss, and the same examples always;
+    `--hypothesis-profile default` looks for others."""
     config.stash[_BEGAN] = time.time()
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("ci")
 
 
 class FilesTogether(LoadScopeScheduling):

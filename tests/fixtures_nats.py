@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,8 @@ import nats.errors
 import pytest
 
 from appliance.config.schema import NatsConfig
+from tests.fakes.ports import free_port
+from tests.fakes.until import until
 
 BINARY = Path(sys.executable).parent / "nats-server"
 
@@ -36,7 +37,7 @@ class NatsServer:
         access: str = "",
         more: str = "",
     ) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.config = NatsConfig(
             url=f"nats://127.0.0.1:{self.port}", token=token or secrets.token_hex(8)
         )
@@ -63,12 +64,7 @@ class NatsServer:
         log = (self._folder / "nats.log").open("ab")
         self._process = subprocess.Popen([str(BINARY), "-c", str(conf)], stdout=log, stderr=log)
         log.close()
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise RuntimeError((self._folder / "nats.log").read_text())
+        until(self._listens, (self._folder / "nats.log").read_text)
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -80,6 +76,10 @@ class NatsServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def wipe(self) -> None:
         """Forget every stream; the server must be down."""
@@ -103,7 +103,7 @@ class NatsCluster:
 
     def __init__(self, folder: Path) -> None:
         token = secrets.token_hex(8)
-        ports = [_free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(3)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         self.servers: list[NatsServer] = []
         for number, port in enumerate(ports):
@@ -148,9 +148,3 @@ async def nats_cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
         yield cluster
     finally:
         cluster.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

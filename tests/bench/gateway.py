@@ -25,7 +25,8 @@ from appliance.infra.postgres.migrate import migrate
 from tests.bench.load import LOADS, SOCKETS, drive
 from tests.bench.upstream import CHUNKS, pin, serve_upstream
 from tests.fakes.appliance import Appliance
-from tests.fakes.gateway import GatewayProcess, backend_config, free_port
+from tests.fakes.gateway import GatewayProcess, backend_config
+from tests.fakes.ports import free_port
 from tests.fakes.postgres import Cluster
 from tests.fixtures_nats import NatsServer
 

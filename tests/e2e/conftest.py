@@ -28,5 +28,5 @@ def gateway(
 def client(gateway: GatewayProcess, backend: ScriptedBackend) -> Iterator[httpx.Client]:
     """A client of the gateway; the backend's records start empty."""
     backend.forget()
-    with httpx.Client(base_url=gateway.url, timeout=20) as ready:
+    with httpx.Client(base_url=gateway.url, timeout=60) as ready:
         yield ready

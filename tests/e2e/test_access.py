@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from tests.e2e.asking import CHAT, error_of, question
-from tests.fakes.gateway import GatewayProcess, backend_config, free_port
+from tests.fakes.gateway import GatewayProcess, backend_config
+from tests.fakes.ports import free_port
 from tests.fakes.scripted_backend import ScriptedBackend
+from tests.fakes.until import WAIT_S
 
 PAGE = "https://chat.example"
 ALLOWED = f"""
@@ -27,10 +29,10 @@ def appliance(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with a home of its own."""
     env = {**os.environ, "XDG_STATE_HOME": str(folder / "xdg"), "XDG_CONFIG_HOME": str(folder)}
     command = [sys.executable, "-m", "appliance", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=WAIT_S)
 
 
-def until(true: Callable[[], bool], timeout_s: float = 8.0) -> bool:
+def until(true: Callable[[], bool], timeout_s: float = WAIT_S) -> bool:
     deadline = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > deadline:

@@ -1,5 +1,6 @@
 """Every way a backend fails, and what the caller is told: before the headers, and in band."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.e2e.asking import CHAT, ERROR_KEYS, error_of, events, question, text_
 from tests.fakes import answers
 from tests.fakes.actions import (
     Cut,
-    Pause,
+    Gate,
     Reset,
     Stall,
     after_chunks,
@@ -23,6 +24,7 @@ from tests.fakes.answers import chat
 from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.scripted_backend import ScriptedBackend, closed_port
 from tests.fakes.spool_reader import wait_spooled
+from tests.fakes.until import WAIT_S
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["once", "stream"])
 
@@ -201,7 +203,7 @@ upstream_model = "spare-model"
         with GatewayProcess(tmp_path_factory.mktemp("spare"), config) as pair:
             backend.queue(*[behaviours[down]] * 9 if down != "refuses" else [])
             spare.queue(chat("from the spare"))
-            response = httpx.post(pair.url + CHAT, json=question(stream=stream), timeout=20)
+            response = httpx.post(pair.url + CHAT, json=question(stream=stream), timeout=WAIT_S)
             backend.forget()
             assert response.status_code == 200, response.text
             assert "from the spare" in response.text
@@ -221,22 +223,17 @@ def test_a_full_backend_is_a_429_with_retry_after(
     more = "max_in_flight = 1\nmax_queue = 1\nqueue_timeout_s = 0.3"
     config = backend_config(backend.base_url, more=more)
     with GatewayProcess(tmp_path_factory.mktemp("full"), config) as full:
-        backend.queue(paced(chat(["a "] * 40), 0.05))
+        backend.queue(after_chunks(2, Stall(), chat()))
         with httpx.stream("POST", full.url + CHAT, json=question(stream=True)) as first:
             lines = first.iter_lines()  # dropping it would hang up
             next(lines)
-            response = httpx.post(full.url + CHAT, json=question(), timeout=10)
+            response = httpx.post(full.url + CHAT, json=question(), timeout=WAIT_S)
         assert error_of(response, 429)["code"] == "backend_busy"
         assert int(response.headers["retry-after"]) >= 1
 
 
-LIMITS = """
-[gateway]
-header_hold_s = 0.3
-first_token_timeout_s = 1.0
-total_timeout_s = 2.0
-keepalive_s = 0.2
-"""
+SOON_ALIVE = "[gateway]\nheader_hold_s = 0.3\nkeepalive_s = 0.2\n"
+LIMITS = f"{SOON_ALIVE}first_token_timeout_s = 2.0\ntotal_timeout_s = 4.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -249,20 +246,34 @@ def hasty(
         yield running
 
 
+@pytest.fixture(scope="module")
+def patient(
+    backend: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway that says soon that it waits, and waits."""
+    config = backend_config(backend.base_url) + SOON_ALIVE
+    with GatewayProcess(tmp_path_factory.mktemp("patient"), config) as running:
+        yield running
+
+
 def test_headers_go_out_after_the_hold_and_comments_keep_the_line_alive(
-    backend: ScriptedBackend, hasty: GatewayProcess
+    backend: ScriptedBackend, patient: GatewayProcess
 ) -> None:
-    backend.queue(before_headers(Pause(0.7), chat()))
-    response = httpx.post(hasty.url + CHAT, json=question(stream=True), timeout=10)
-    assert response.text.startswith(": keep-alive\n\n")
-    assert text_of(events(response)) == "Hello there, friend."
+    heard = threading.Event()
+    backend.queue(before_headers(Gate(heard), chat()))
+    asked = question(stream=True)
+    with httpx.stream("POST", patient.url + CHAT, json=asked, timeout=WAIT_S) as response:
+        lines = response.iter_lines()
+        assert next(lines) == ": keep-alive"
+        heard.set()
+        assert "Hello" in "".join(lines)
 
 
 def test_no_first_token_in_time_is_an_error_in_band(
     backend: ScriptedBackend, hasty: GatewayProcess
 ) -> None:
     backend.queue(before_headers(Stall(), chat()))
-    response = httpx.post(hasty.url + CHAT, json=question("stall", stream=True), timeout=10)
+    response = httpx.post(hasty.url + CHAT, json=question("stall", stream=True), timeout=WAIT_S)
     assert events(response)[-1]["error"]["code"] == "backend_timeout"
     trace_id = response.headers["x-request-id"]
     record = wait_spooled(hasty.spool, lambda r: r["trace_id"] == trace_id)
@@ -274,10 +285,10 @@ def test_an_answer_that_takes_too_long_ends_in_an_error(
     backend: ScriptedBackend, hasty: GatewayProcess
 ) -> None:
     backend.queue(paced(chat(["word "] * 100), 0.05))
-    response = httpx.post(hasty.url + CHAT, json=question(stream=True), timeout=10)
+    response = httpx.post(hasty.url + CHAT, json=question(stream=True), timeout=WAIT_S)
     chunks = events(response)
     assert chunks[-1]["error"]["code"] == "backend_timeout"
     assert text_of(chunks[:-1]).startswith("word word")
     backend.queue(before_headers(Stall(), chat()))
-    once = httpx.post(hasty.url + CHAT, json=question(), timeout=10)
+    once = httpx.post(hasty.url + CHAT, json=question(), timeout=WAIT_S)
     assert error_of(once, 504)["code"] == "backend_timeout"

@@ -57,7 +57,7 @@ def send(
     pipeline: Pipeline, body: Any, path: str = PATH, key: str = LAPTOP, **headers: str
 ) -> httpx.Response:
     headers = {"authorization": f"Bearer {key}", **headers}
-    return httpx.post(pipeline.gateway.url + path, json=body, headers=headers, timeout=30)
+    return httpx.post(pipeline.gateway.url + path, json=body, headers=headers, timeout=60)
 
 
 def asked(pipeline: Pipeline, body: Any = None, path: str = CHAT) -> httpx.Response:

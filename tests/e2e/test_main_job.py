@@ -19,6 +19,7 @@ import pytest
 
 from tests.fakes.appliance import Appliance
 from tests.fakes.gateway import GatewayProcess
+from tests.fakes.until import WAIT_S
 
 MODEL = "smollm2-135m-instruct"
 FACT = "The lighthouse of Ormel was painted green in 1931 by Ada Quill, who was paid in herring."
@@ -53,8 +54,8 @@ def ask(text: str) -> list[Any]:
 
 
 def rows(appliance: Appliance, sql: str, *values: Any, least: int = 1) -> list[Any]:
-    """What the database answers once it answers at least `least` rows; 10 s at most."""
-    deadline = time.monotonic() + 10
+    """What the database answers once it answers at least `least` rows, or after WAIT_S."""
+    deadline = time.monotonic() + WAIT_S
     with psycopg.connect(appliance.ready["postgres"]) as connection:
         while True:
             found = connection.execute(sql, values).fetchall()  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def remote(
 def theirs(remote: GatewayProcess, backend: ScriptedBackend) -> Iterator[httpx.Client]:
     backend.forget()
     headers = {"authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=remote.url, timeout=20, headers=headers) as ready:
+    with httpx.Client(base_url=remote.url, timeout=60, headers=headers) as ready:
         yield ready
 
 
@@ -172,5 +172,5 @@ def test_what_it_refuses_is_told_in_its_words_and_that_it_is_down_in_ours(
 
 
 def test_nobody_moderates_without_a_key_where_keys_are_required(remote: GatewayProcess) -> None:
-    refused = httpx.post(remote.url + PATH, json={"input": "hi"}, timeout=20)
+    refused = httpx.post(remote.url + PATH, json={"input": "hi"}, timeout=60)
     assert error_of(refused, 401)["code"] == "invalid_api_key"

@@ -140,14 +140,14 @@ COUNT = "/v1/messages/count_tokens"
 def post(pipeline: Pipeline, body: dict[str, Any], path: str = CHAT) -> str:
     """The trace id, whatever the answer."""
     url = f"{pipeline.gateway.url}{path}?q={SAID}query"
-    response = httpx.post(url, json=body, headers=HEADERS, timeout=30)
+    response = httpx.post(url, json=body, headers=HEADERS, timeout=60)
     return response.headers["x-request-id"]
 
 
 def dumped(dsn: str, cluster: Cluster) -> bytes:
     """The database as SQL, without the documents: they are there to be found."""
     words = [str(cluster.postgres.programs / "pg_dump"), "--exclude-table-data=document*", dsn]
-    return subprocess.run(words, capture_output=True, check=True, timeout=60).stdout
+    return subprocess.run(words, capture_output=True, check=True, timeout=180).stdout
 
 
 def test_nothing_anybody_said_is_anywhere_and_names_where_they_are_promised(

@@ -223,7 +223,7 @@ def test_a_failed_exchange_is_history_and_no_pair(
 def test_a_cancelled_exchange_has_what_was_said_until_then(
     pipeline: Pipeline, backend: ScriptedBackend, client: Client
 ) -> None:
-    backend.queue(paced(chat([f"word{n} " for n in range(200)]), 0.02))
+    backend.queue(paced(chat([f"word{n} " for n in range(1000)]), 0.02))
     body = client.body("scripted", Ask(stream=True))
     with httpx.stream("POST", pipeline.gateway.url + client.path, json=body) as response:
         for line in response.iter_lines():

@@ -16,8 +16,9 @@ import psycopg
 import pytest
 
 from tests.fakes.appliance import Appliance
-from tests.fakes.gateway import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.scripted_backend import ScriptedBackend
+from tests.fakes.until import WAIT_S
 
 PARTS = {"gateway", "inference", "consumer", "nats", "postgres", "llm"}
 
@@ -39,7 +40,7 @@ def command(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def until(condition: Callable[[], bool], up: Appliance, timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], bool], up: Appliance, timeout_s: float = WAIT_S) -> None:
     """Wait for `condition`; AssertionError with the output of `up` when it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -49,7 +50,7 @@ def until(condition: Callable[[], bool], up: Appliance, timeout_s: float = 30.0)
 
 def all_well(up: Appliance) -> bool:
     try:
-        return bool(httpx.get(f"{up.url}/ready", timeout=5).json()["status"] == "ready")
+        return bool(httpx.get(f"{up.url}/ready", timeout=60).json()["status"] == "ready")
     except httpx.TransportError:
         return False
 
@@ -170,13 +171,13 @@ def test_killed_with_everything_it_starts_again_with_its_data(tmp_path: Path) ->
         assert up.process is not None
         up.process.kill()
         up.process.wait()
-        until(lambda: not any(map(alive, pids)), up, timeout_s=10)
+        until(lambda: not any(map(alive, pids)), up)
         (tmp_path / "ready.json").unlink()
 
         up.start()
         assert pairs(up) == 1
         assert up.command("stop").returncode == 0
-        assert up.process.wait(10) == 0
+        assert up.process.wait(WAIT_S) == 0
         assert not (tmp_path / "ready.json").exists()
         assert not (up.state / "parts.json").exists()
     finally:

@@ -32,14 +32,14 @@ def up(backend: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
-def until(condition: Callable[[], object], up: Appliance, timeout_s: float = 60.0) -> None:
+def until(condition: Callable[[], object], up: Appliance, timeout_s: float = wait.WAIT_S) -> None:
     """Wait for `condition`; AssertionError with the output of `up` when it does not come."""
     wait.until(condition, lambda: up.output, timeout_s)
 
 
 def page_answers(up: Appliance) -> bool:
     try:
-        return httpx.get(f"{up.ready['dagster']}/server_info", timeout=5).status_code == 200
+        return httpx.get(f"{up.ready['dagster']}/server_info", timeout=60).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -128,7 +128,7 @@ def test_stop_ends_all_of_it(up: Appliance) -> None:
     run_something(up)
     assert up.command("stop").returncode == 0
     assert up.process is not None
-    assert up.process.wait(10) == 0
+    assert up.process.wait(wait.WAIT_S) == 0
     assert processes_of(up.state) == {}
     said = up.output
     stopped = re.findall(r"^ +([\w-]+) +stopped in", said, re.MULTILINE)
@@ -144,7 +144,7 @@ def test_killed_with_everything_nothing_of_it_stays(up: Appliance) -> None:
     up.process.kill()
     up.process.wait()
     # What was just starting to run something, too.
-    until(lambda: not processes_of(up.state), up, 20)
+    until(lambda: not processes_of(up.state), up)
 
 
 def test_left_out_it_is_nowhere(up: Appliance, backend: ScriptedBackend) -> None:

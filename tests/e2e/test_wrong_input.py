@@ -81,7 +81,7 @@ def test_an_oversized_body_is_a_413(
     with GatewayProcess(tmp_path_factory.mktemp("small"), config) as small:
         body = b'{"model":"scripted","messages":"' + b"x" * 100_000 + b'"}'
         content: Any = body if declared else iter([body[:50_000], body[50_000:]])
-        error = error_of(httpx.post(small.url + CHAT, content=content, timeout=10), 413)
+        error = error_of(httpx.post(small.url + CHAT, content=content, timeout=60), 413)
         assert error["code"] == "request_too_large"
 
 

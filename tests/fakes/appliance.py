@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.fakes.gateway import free_port
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 READY_WITHIN_S = 120
 
@@ -59,7 +60,7 @@ class Appliance:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(WAIT_S)
 
     def forget(self) -> None:
         """Remove what an `up` that was killed left behind for its readers."""
@@ -71,19 +72,19 @@ class Appliance:
         os.kill(pid, number)
         return pid
 
-    def wait_restarted(self, part: str, old_pid: int, timeout_s: float = 30.0) -> None:
+    def wait_restarted(self, part: str, old_pid: int, timeout_s: float = WAIT_S) -> None:
         """Until the ready file names another pid for `part`."""
         deadline = time.monotonic() + timeout_s
         while self.ready["pids"].get(part) in (None, old_pid):
             assert time.monotonic() < deadline, f"{part} was not restarted:\n{self.output}"
             time.sleep(0.05)
 
-    def wait_answering(self, timeout_s: float = 30.0) -> None:
+    def wait_answering(self, timeout_s: float = WAIT_S) -> None:
         """Until the gateway takes connections."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                httpx.get(f"{self.url}/healthz", timeout=1)
+                httpx.get(f"{self.url}/healthz", timeout=5)
                 return
             except httpx.TransportError:
                 assert time.monotonic() < deadline, self.output
@@ -98,7 +99,9 @@ class Appliance:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def command(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *words: str, timeout_s: float = 2 * WAIT_S
+    ) -> subprocess.CompletedProcess[str]:
         """`appliance WORDS --state STATE`, finished."""
         return subprocess.run(
             [sys.executable, "-m", "appliance", words[0], "--state", str(self.state), *words[1:]],

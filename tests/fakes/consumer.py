@@ -20,7 +20,8 @@ from appliance.domain.events.durables import DURABLES
 from appliance.domain.events.exchange import Exchange
 from appliance.domain.events.topics import events_of
 from appliance.infra.nats.streams import ensure_streams
-from tests.fakes.gateway import free_port
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 from tests.fixtures_nats import NatsServer
 
 SUBJECT = "pipeline.knowledge.chat.persist"
@@ -60,7 +61,7 @@ class Consumer:
     def stop(self, number: int = 15) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(WAIT_S)
 
     def rss_bytes(self) -> int:
         """Its resident memory at its highest."""
@@ -124,7 +125,7 @@ def rows(dsn: str, query: str, *values: object) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode(), values).fetchall()
 
 
-async def until(claim: Callable[[], bool], timeout_s: float = 30) -> None:
+async def until(claim: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
     """Wait for `claim`; AssertionError when it does not come to pass."""
     for _ in range(int(timeout_s / 0.05)):
         if await asyncio.to_thread(claim):
@@ -133,7 +134,7 @@ async def until(claim: Callable[[], bool], timeout_s: float = 30) -> None:
     raise AssertionError("it did not come to pass")
 
 
-async def until_acked(js: Any, durable: str = DURABLE, timeout_s: float = 30) -> None:
+async def until_acked(js: Any, durable: str = DURABLE, timeout_s: float = WAIT_S) -> None:
     """Nothing that was published before is left for `durable`."""
     (subject,) = (d.subject for d in DURABLES.values() if d.name == durable)
     last = 0

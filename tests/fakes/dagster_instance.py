@@ -18,7 +18,7 @@ import httpx
 
 from tests.fakes.until import until
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _RUNS = """query($filter: RunsFilter, $limit: Int) {
   runsOrError(filter: $filter, limit: $limit) { __typename ... on Runs { results {

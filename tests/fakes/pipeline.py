@@ -24,10 +24,8 @@ from appliance.infra.nats.reader.range import StreamReader, visit
 from tests.e2e.asking import CHAT
 from tests.fakes.consumer import Consumer, consuming
 from tests.fakes.gateway import GatewayProcess, backend_config
-from tests.fakes.until import until
+from tests.fakes.until import WAIT_S, until
 from tests.fixtures_nats import NatsServer
-
-WAIT_S = 20.0
 
 
 class Pipeline:
@@ -142,7 +140,9 @@ class Pipeline:
             return {"itself": "does not answer"}
         return {part: said for part, said in answer.json()["parts"].items() if said != "ok"}
 
-    def command(self, *words: str, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+    def command(
+        self, *words: str, timeout_s: float = 2 * WAIT_S
+    ) -> "subprocess.CompletedProcess[str]":
         """`appliance WORDS` with the first gateway's configuration, finished."""
         return self.start_command(*words).wait(timeout_s)
 
@@ -172,7 +172,7 @@ class Command:
             env={**os.environ, "XDG_STATE_HOME": str(folder / "xdg")},
         )
 
-    def wait(self, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
+    def wait(self, timeout_s: float = 2 * WAIT_S) -> "subprocess.CompletedProcess[str]":
         """What came of it."""
         out, err = self._process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(self._words, self._process.returncode, out, err)

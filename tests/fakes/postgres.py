@@ -1,7 +1,6 @@
 """The embedded PostgreSQL as a test part: started, killed, frozen, with fresh databases."""
 
 import secrets
-import socket
 import subprocess
 import time
 from dataclasses import replace
@@ -15,6 +14,8 @@ from appliance.infra.embedded.postgres import EXTENSIONS, ROLE, Postgres
 from appliance.infra.embedded.unprivileged import unprivileged
 from appliance.infra.embedded.wheels import postgres_programs
 from tests.fakes import processes
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 
 _TEMPLATE = "template1"  # what PostgreSQL copies a new database from
 
@@ -26,14 +27,11 @@ class Cluster:
     def __init__(
         self, folder: Path, *, fsync: bool = False, settings: tuple[str, ...] = ()
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         password = secrets.token_hex(16)
         self.postgres = Postgres(
             programs=postgres_programs(),
             data=folder / "postgres",
-            port=port,
+            port=free_port(),
             superuser_password=secrets.token_hex(16),
             password=password,
             run_as=unprivileged(),
@@ -58,7 +56,7 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WAIT_S
         while True:
             try:
                 self._admin("postgres").close()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from tests.fakes.until import WAIT_S
+
 
 def family(pid: int) -> list[int]:
     """`pid` and everything below it.  PostgreSQL's backends lead sessions of their own: a signal
@@ -58,7 +60,7 @@ def is_alive(pid: int) -> bool:
     return any(_runs(Path(f"/proc/{pid}/task/{thread}")) for thread in threads)
 
 
-def wait_gone(pid: int, timeout_s: float = 5.0) -> None:
+def wait_gone(pid: int, timeout_s: float = WAIT_S) -> None:
     """Until `pid` has ended, reaped or not."""
     deadline = time.monotonic() + timeout_s
     while is_alive(pid):

@@ -44,7 +44,8 @@ LIMITS = ResponseLimits(
 
 
 class MemoryResponses:
-    """A ResponseStore.  `away` refuses, `hangs` never answers; `expire` ends the leases."""
+    """A ResponseStore.  `away` refuses, `hangs` never answers; `expire` ends the leases, as does
+    one of no length."""
 
     def __init__(self) -> None:
         self.rows: dict[str, StoredResponse] = {}
@@ -53,18 +54,19 @@ class MemoryResponses:
 
     async def create(self, new: NewResponse, *, lease_s: float) -> None:
         await self._reach()
-        self.rows[new.id] = _stored(new, b"")
+        self.rows.setdefault(new.id, replace(_stored(new, b""), orphaned=lease_s <= 0))
 
     async def keep(self, new: NewResponse, events: bytes) -> None:
         await self._reach()
-        self.rows[new.id] = _stored(new, events)
+        if new.id not in self.rows or self._is_live(new.id):
+            self.rows[new.id] = _stored(new, events)
 
     async def finish(
         self, response_id: str, status: Status, resource: bytes, events: bytes
     ) -> bool:
         await self._reach()
         row = self.rows.get(response_id)
-        if row is None or row.status not in LIVE:
+        if row is None or not (row.status in LIVE or row.resource == resource):
             return False
         self.rows[response_id] = replace(
             row, status=status, resource=resource, events=events, orphaned=False
@@ -85,28 +87,38 @@ class MemoryResponses:
 
     async def delete(self, response_id: str) -> bool:
         await self._reach()
+        self.cancels.discard(response_id)
         return self.rows.pop(response_id, None) is not None
 
     async def renew(self, ids: Sequence[str], *, lease_s: float) -> Sequence[str]:
         await self._reach()
-        live = {row.id for row in self.rows.values() if row.status in LIVE}
+        live = [each for each in ids if self._is_live(each)]
+        for each in live:
+            self.rows[each] = replace(self.rows[each], orphaned=lease_s <= 0)
         return [each for each in ids if each in self.cancels or each not in live]
 
     async def ask_cancel(self, response_id: str) -> bool:
         await self._reach()
-        row = self.rows.get(response_id)
-        self.cancels.add(response_id)
-        return row is not None and row.status in LIVE
+        if self._is_live(response_id):
+            self.cancels.add(response_id)
+        return self._is_live(response_id)
 
-    async def orphans(self, *, most: int) -> Sequence[StoredResponse]:
+    async def orphans(self, but: Sequence[str], *, most: int) -> Sequence[StoredResponse]:
         await self._reach()
-        return [row for row in self.rows.values() if row.orphaned][:most]
+        left = [row for row in self.rows.values() if row.orphaned and row.id not in but][:most]
+        for row in left:
+            self.rows[row.id] = replace(row, orphaned=False)
+            self.cancels.add(row.id)
+        return left
 
     def expire(self) -> None:
         """The leases of all live rows have run out."""
         for row in list(self.rows.values()):
             if row.status in LIVE:
                 self.rows[row.id] = replace(row, orphaned=True)
+
+    def _is_live(self, response_id: str) -> bool:
+        return response_id in self.rows and self.rows[response_id].status in LIVE
 
     async def _reach(self) -> None:
         await asyncio.sleep(0)
@@ -119,7 +131,7 @@ class MemoryResponses:
 @dataclass
 class MemoryEvents:
     """ResponseEvents between the gateways that share it.  `away`: nothing arrives, and nobody can
-    follow; `drops` loses the pieces it says yes to."""
+    read; `drops` loses the pieces it says yes to."""
 
     pieces: dict[str, list[Piece]] = field(default_factory=dict)
     away: bool = False
@@ -141,6 +153,12 @@ class MemoryEvents:
                 if piece.last:
                     return
             await asyncio.sleep(0.002)
+
+    async def kept(self, trace_id: str) -> Sequence[Piece]:
+        await asyncio.sleep(0)
+        if self.away:
+            raise PartUnavailable("NATS is away", part="nats")
+        return list(self.pieces.get(trace_id, ()))
 
     def cancel(self, trace_id: str) -> None:
         for told in self.told if not self.away else ():
@@ -186,8 +204,8 @@ class LineScribe:
         self.text = sealed
         return self._frame("compacted")
 
-    def close(self) -> bytes:
-        return self._frame("close")
+    def close(self, *, whole: bool) -> bytes:
+        return self._frame("close" if whole else "cut")
 
     def terminal(self, error: Exception | None = None, *, cancelled: bool = False) -> bytes:
         self.status = "cancelled" if cancelled else "failed" if error else "completed"

@@ -23,12 +23,11 @@ import httpx
 
 from appliance.config.schema import NatsConfig
 from appliance.infra.embedded.nats import MAX_PAYLOAD_BYTES
-from tests.fakes.gateway import backend_config, free_port
+from tests.fakes.gateway import backend_config
 from tests.fakes.load import MIX, Load
+from tests.fakes.ports import free_port
+from tests.fakes.until import WAIT_S
 from tests.fixtures_nats import BINARY
-
-START_LIMIT_S = 30.0
-WAIT_S = 30.0
 
 
 class Nats:
@@ -74,7 +73,7 @@ class Nats:
         with log.open("ab") as out:
             command = [*self._prefix, str(BINARY), "-c", str(conf)]
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
-        deadline = time.monotonic() + START_LIMIT_S
+        deadline = time.monotonic() + WAIT_S
         while not _listens(self._port):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
@@ -83,7 +82,7 @@ class Nats:
         """kill -9."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(WAIT_S)
 
 
 class Role:
@@ -106,7 +105,7 @@ class Role:
     def __exit__(self, *exc: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(WAIT_S)
 
     @property
     def pid(self) -> int:
@@ -122,13 +121,15 @@ class Role:
         """kill -9."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(WAIT_S)
 
-    def wait_log(self, event: str, timeout_s: float = START_LIMIT_S) -> None:
+    def wait_log(self, event: str, timeout_s: float = WAIT_S) -> None:
         """Until it has logged `event` since its start."""
         deadline = time.monotonic() + timeout_s
         while f'"event":"{event}"' not in (told := self._told()):
-            assert time.monotonic() < deadline, f"no {event} in:\n{told[-3000:]}"
+            assert self._process is not None
+            over = time.monotonic() > deadline or self._process.poll() is not None
+            assert not over, f"no {event} in:\n{told[-3000:]}"
             time.sleep(0.02)
 
     def _told(self) -> str:
@@ -149,9 +150,9 @@ class Gateway(Role):
         super().start()
         self.wait_log("listening")
 
-    def load(self, mix: Sequence[str] = MIX) -> Load:
-        """Fifty requests a second."""
-        return Load(self.url, self._folder, name=self._folder.name, mix=mix)
+    def load(self, mix: Sequence[str] = MIX, name: str = "load") -> Load:
+        """Fifty requests a second; a second load of a test has another `name`."""
+        return Load(self.url, self._folder, name=name, mix=mix)
 
     def ready(self) -> dict[str, Any]:
         """What `/ready` says."""
@@ -248,13 +249,13 @@ class SmallDisk:
                 self._holder = holder
                 self.prefix = ("nsenter", "-t", str(holder.pid), *enter, "--")
                 return self
-            holder.wait(5)
+            holder.wait(WAIT_S)
         raise AssertionError(f"no tmpfs can be mounted, as root or in a user namespace: {said}")
 
     def __exit__(self, *exc: object) -> None:
         if self._holder is not None:
             self._holder.kill()
-            self._holder.wait(5)
+            self._holder.wait(WAIT_S)
 
     def fill(self) -> None:
         """Until not one byte more fits."""

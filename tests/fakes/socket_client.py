@@ -48,7 +48,7 @@ class SocketClient:
 
     def receive(self) -> Event:
         """The next frame."""
-        event: Event = json.loads(self.line.recv(timeout=10))
+        event: Event = json.loads(self.line.recv(timeout=60))
         return event
 
     def turn(self) -> list[Event]:

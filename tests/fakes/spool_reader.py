@@ -1,12 +1,12 @@
 """Read the exchanges a gateway handed over, straight from its spool folder."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from appliance.infra.spool.frames import read_frames
+from tests.fakes.until import WAIT_S, until
 
 
 def spooled(folder: Path) -> list[dict[str, Any]]:
@@ -20,13 +20,14 @@ def spooled(folder: Path) -> list[dict[str, Any]]:
 
 
 def wait_spooled(
-    folder: Path, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 5.0
+    folder: Path, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = WAIT_S
 ) -> dict[str, Any]:
     """The first record that is `wanted`; AssertionError when none comes in time."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        for record in spooled(folder):
-            if wanted(record):
-                return record
-        time.sleep(0.02)
-    raise AssertionError(f"no such record; there are: {spooled(folder)}")
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        found[:] = filter(wanted, spooled(folder))
+        return bool(found)
+
+    until(there, lambda: f"no such record; there are: {spooled(folder)}", timeout_s)
+    return found[0]

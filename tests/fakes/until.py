@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-WAIT_S = 20.0
+WAIT_S = 60.0  # only what fails takes so long: a busy machine is no failure
 _POLL_S = 0.05
 
 

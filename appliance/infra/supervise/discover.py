@@ -19,8 +19,10 @@ _NATIVE = {"ollama": ("/api/tags", "models")}
 _COMMON = ("/models", "data")
 
 
-async def discover(ports: Mapping[str, int] | None = None) -> list[BackendConfig]:
-    """The well-known servers that list a model on loopback within half a second, in that order.
+async def discover(
+    ports: Mapping[str, int] | None = None, *, within_s: float = _WITHIN_S
+) -> list[BackendConfig]:
+    """The well-known servers that list a model on loopback within `within_s`, in that order.
 
     `ports` replaces the port of a name.
     """
@@ -28,7 +30,7 @@ async def discover(ports: Mapping[str, int] | None = None) -> list[BackendConfig
         _backend(name, name, f"http://127.0.0.1:{(ports or {}).get(name, port)}/v1")
         for name, port in WELL_KNOWN
     ]
-    async with _client(_WITHIN_S) as client:
+    async with _client(within_s) as client:
         answers = await asyncio.gather(*(_lists_a_model(client, b) for b in found))
     return [backend for backend, answered in zip(found, answers, strict=True) if answered]
 

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from appliance.domain.events.durables import DURABLES, PIPELINE, of_dagster
 from tests.fakes.until import until
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 TABLES = tuple(table for durable in DURABLES.values() for table in durable.tables)
 DAGSTERS = frozenset(of_dagster(durable).name for durable in DURABLES.values())
 DRIVERS = DAGSTERS | {durable.name for durable in DURABLES.values()}

@@ -1,16 +1,21 @@
 """JetStream by hand: what somebody with the `nats` command may do to the streams."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import nats
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo, DiscardPolicy, RawStreamMsg, StorageType
+from nats.js.errors import NotFoundError
 
 from appliance.domain.events.chat import PERSIST
 from appliance.domain.events.durables import DURABLES, PIPELINE
+from tests.fakes.until import WAIT_S
 
+# What a frozen gateway has sent may lie in the server's socket, on a busy machine for a while.
+SETTLED_S = 0.5
 Lost = dict[str, set[str]]  # by table: trace ids
 
 
@@ -50,22 +55,28 @@ def create_small(url: str, name: str, subjects: Sequence[str], max_bytes: int) -
     asyncio.run(act())
 
 
-def purge(url: str, stream: str) -> None:
-    """Empty one stream."""
+def purge_consumed(url: str) -> None:
+    """Make room in PIPELINE: what every durable has acked goes, what came in meanwhile stays."""
 
     async def act() -> None:
-        async with _jetstream(url) as js:
-            await js.purge_stream(stream)
+        async with _jetstream(url) as js, asyncio.timeout(WAIT_S):
+            last = await _settled(js)
+            await _consumed(js)
+            await js.purge_stream(PIPELINE, seq=last + 1)
 
     asyncio.run(act())
 
 
 def delete_durable(url: str, name: str) -> None:
-    """Delete one consumer; its place in the stream is forgotten."""
+    """Delete one consumer, once it is there; its place in the stream is forgotten."""
 
     async def act() -> None:
-        async with _jetstream(url) as js:
-            await js.delete_consumer(PIPELINE, name)
+        async with _jetstream(url) as js, asyncio.timeout(WAIT_S):
+            while True:
+                with suppress(NotFoundError):
+                    await js.delete_consumer(PIPELINE, name)
+                    return
+                await asyncio.sleep(0.05)
 
     asyncio.run(act())
 
@@ -84,24 +95,43 @@ def delete_with_unconsumed(url: str) -> Lost:
     return asyncio.run(act())
 
 
-def wait_consumed(url: str, timeout_s: float = 30.0) -> None:
+def wait_consumed(url: str) -> None:
     """Until every durable has acked everything; nobody publishes meanwhile."""
 
     async def act() -> None:
-        async with _jetstream(url) as js, asyncio.timeout(timeout_s):
+        async with _jetstream(url) as js, asyncio.timeout(WAIT_S):
             await _settled(js)
-            while await _waiting(js):
-                await asyncio.sleep(0.02)
+            await _consumed(js)
 
     asyncio.run(act())
 
 
-async def _settled(js: JetStreamContext) -> None:
-    """Until what was on its way into the stream is in it."""
-    last = -1
-    while (now := (await js.stream_info(PIPELINE)).state.last_seq) != last:
-        last = now
+def wait_unconsumed(url: str, table: str, count: int) -> None:
+    """Until the rows of `count` exchanges for `table` are in the stream and no consumer's."""
+
+    async def act() -> None:
+        async with _jetstream(url) as js, asyncio.timeout(WAIT_S):
+            while len((await _unconsumed(js))[table]) < count:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(act())
+
+
+async def _settled(js: JetStreamContext) -> int:
+    """Until what was on its way into the stream is in it; the last sequence there."""
+    last, since = -1, 0.0
+    while True:
+        now = (await js.stream_info(PIPELINE)).state.last_seq
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > SETTLED_S:
+            return last
         await asyncio.sleep(0.05)
+
+
+async def _consumed(js: JetStreamContext) -> None:
+    while await _waiting(js):
+        await asyncio.sleep(0.02)
 
 
 async def _waiting(js: JetStreamContext) -> int:

@@ -17,6 +17,7 @@ from tests.e2e.faults.streams import (
     delete_stream,
     delete_with_unconsumed,
     wait_consumed,
+    wait_unconsumed,
 )
 from tests.fakes.load import Load
 
@@ -45,7 +46,7 @@ def test_a_stream_deleted_under_load_costs_what_was_in_it_and_nothing_else(
     with traffic() as load:
         load.wait_answered(30)
         appliance.freeze("consumer")
-        load.wait_answered(30)  # they are in the stream, and no row yet
+        wait_unconsumed(appliance.nats, "chat_history", 30)
         appliance.freeze("gateway")
         lost = delete_with_unconsumed(appliance.nats)
         appliance.thaw("gateway")

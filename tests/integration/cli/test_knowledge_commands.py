@@ -51,7 +51,7 @@ def run(tmp_path: Path, environment: dict[str, str], inference: ScriptedInferenc
             str(config),
         ]
         return subprocess.run(
-            line, env=environment, capture_output=True, text=True, timeout=60, check=False
+            line, env=environment, capture_output=True, text=True, timeout=180, check=False
         )
 
     return call
@@ -138,7 +138,7 @@ def test_without_an_appliance_every_command_says_what_to_do(
     for words in (["ingest", str(docs)], ["documents", "list"], ["search", "x"], ["migrate"]):
         done = subprocess.run(
             [sys.executable, "-m", "appliance", *words],
-            env=environment, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 1
         assert "--state" in done.stderr
@@ -153,7 +153,7 @@ def test_a_terminal_gets_a_progress_bar(run: Run, docs: Path, environment: dict[
     config = docs.parent / "host.toml"
     subprocess.run(
         [sys.executable, "-m", "appliance", "ingest", str(docs), "--config", str(config)],
-        env=environment, stderr=theirs, stdout=subprocess.DEVNULL, timeout=60, check=True,
+        env=environment, stderr=theirs, stdout=subprocess.DEVNULL, timeout=180, check=True,
     )  # fmt: skip
     shown = os.read(ours, 65536)
     os.close(theirs)

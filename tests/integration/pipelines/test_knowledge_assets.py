@@ -9,7 +9,7 @@ PAIRS = "knowledge_chat_pair_materialize"
 
 
 def inference(url: str) -> str:
-    return f'[inference]\nurl = "{url}"\ntimeout_s = 0.5\n'
+    return f'[inference]\nurl = "{url}"\ntimeout_s = 20.0\n'
 
 
 def test_a_chat_becomes_rows_a_pair_with_its_vector_and_a_knowledge_event(lab: Lab) -> None:

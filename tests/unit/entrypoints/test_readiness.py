@@ -55,7 +55,7 @@ async def test_without_a_backend_that_answers_it_is_not_ready() -> None:
 async def test_frozen_parts_are_asked_at_once_and_given_up_on() -> None:
     started = asyncio.get_running_loop().time()
     ready, body = await readiness(UP, nats=frozen, postgres=frozen).report()
-    assert asyncio.get_running_loop().time() - started < CHECK_TIMEOUT_S + 0.5
+    assert asyncio.get_running_loop().time() - started < 2 * CHECK_TIMEOUT_S
     assert (ready, body["degraded"]) == (True, ["nats", "postgres"])
     assert "no answer within 2 s" in body["parts"]["nats"]
 

@@ -52,7 +52,7 @@ async def test_listening_is_logged_once_there_is_somebody_to_connect_to(
         done, _ = await asyncio.wait({told}, timeout=0.1)
         assert (done, caplog.records) == (set(), [])
         reserved.listen()
-        await asyncio.wait_for(told, 5)
+        await asyncio.wait_for(told, 60)
     (record,) = caplog.records
     assert (record.getMessage(), record.levelname) == ("listening", "INFO")
     assert vars(record)["address"] == address

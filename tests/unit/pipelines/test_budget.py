@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from appliance.pipelines.budget import BURST, Budget, read
+from appliance.pipelines.budget import BURST, Budget, budget_in
 
 EVERY_S = 60.0
 NOW = 1_790_000_000.0
@@ -14,7 +14,7 @@ def runs(seconds: int, step_s: int = 5, budget: Budget | None = None) -> list[in
     """When runs are asked for by a sensor that ticks every `step_s` and always has something."""
     asked, cursor = [], budget.cursor() if budget else None
     for second in range(0, seconds, step_s):
-        held = read(cursor)
+        held = budget_in(cursor)
         if not held.due_in_s(NOW + second, EVERY_S):
             asked.append(second)
             cursor = held.spent(NOW + second, EVERY_S).cursor()
@@ -65,7 +65,7 @@ def test_another_period_counts_from_then_on() -> None:
 
 
 def test_it_is_the_same_when_it_is_read_again() -> None:
-    assert read(Budget(2.5, NOW).cursor()) == Budget(2.5, NOW)
+    assert budget_in(Budget(2.5, NOW).cursor()) == Budget(2.5, NOW)
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_it_is_the_same_when_it_is_read_again() -> None:
      "runs-1 -4 5.0", "runs-1 11 5.0", "runs-1 0 inf", "runs-1 0 nan", '{"tokens": 3}'],
 )  # fmt: skip
 def test_a_cursor_nobody_can_read_is_a_full_one(cursor: str | None) -> None:
-    assert read(cursor).due_in_s(NOW, EVERY_S) == 0
-    assert read(cursor).spent(NOW, EVERY_S).tokens == BURST - 1
+    assert budget_in(cursor).due_in_s(NOW, EVERY_S) == 0
+    assert budget_in(cursor).spent(NOW, EVERY_S).tokens == BURST - 1

@@ -73,7 +73,7 @@ async def test_an_answer_that_comes_soon_is_never_watched() -> None:
 async def test_a_client_that_leaves_ends_its_request() -> None:
     client = Client()
     client.leaves.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await client.ask(asyncio.Event())
 
 
@@ -86,6 +86,35 @@ async def test_a_request_is_freed_as_soon_as_it_is_over(watched: bool, uncollect
     answered.set()
     await asking
     del asking
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while contexts() > before:  # the watches to begin are looked through every GRACE_S
             await asyncio.sleep(GRACE_S)
+
+
+async def cancelled_in_a_send(client: Client, *, taken_back: bool) -> None:
+    """An answer whose headers are out is cancelled, though its client has not left."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        context_of(scope).status = 200
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if taken_back:  # as a timeout does that has run out
+                task.uncancel()
+
+    context = RequestContext(Identity("t" * 32, "thread"), {}, 0.0)
+    scope = {"type": "http", "method": "POST", SCOPE_KEY: context}
+    await DisconnectMiddleware(app)(scope, client.receive, client.send)
+
+
+async def test_a_limit_that_runs_out_in_a_send_cuts_the_stream_and_nothing_else() -> None:
+    await cancelled_in_a_send(Client(), taken_back=True)
+
+
+async def test_a_request_that_is_cancelled_from_outside_stays_so() -> None:
+    asking = asyncio.ensure_future(cancelled_in_a_send(Client(), taken_back=False))
+    await asyncio.wait({asking})
+    assert asking.cancelled()

@@ -1,7 +1,10 @@
 """A turn of a WebSocket: what a connection remembers after one that failed, and its end."""
 
+import asyncio
 import json
 from typing import Any
+
+import pytest
 
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import BackendRefused, PartUnavailable
@@ -9,7 +12,7 @@ from appliance.domain.identity import Identity
 from appliance.domain.responses.memory import Memories
 from appliance.presentation.surface import RESPONSES
 from appliance.transport.context import RequestContext
-from appliance.transport.responses_turn import TurnRunner
+from appliance.transport.responses_turn import ClientStuck, TurnRunner
 from tests.fakes.chat_backend import FakeBackend, said
 from tests.fakes.responses import MemoryEvents, MemoryResponses, gateway
 
@@ -23,15 +26,21 @@ class Connection:
     def __init__(self, backend: FakeBackend) -> None:
         one = gateway(MemoryResponses(), MemoryEvents(), backend, RESPONSES.wire, unstored="off")
         self.sent: list[str] = []
+        self.takes = asyncio.Event()  # the client reads
+        self.takes.set()
+        self.sending = asyncio.Event()
+        self.turn = RequestContext(Identity("", ""), {}, 0.0)
         self.runner = TurnRunner(one.service, Memories(10_000).connection(), self.send, 10_000)
 
     async def send(self, message: str) -> None:
+        self.sending.set()
+        await self.takes.wait()
         self.sent.append(message)
 
     async def ask(self, trace_id: str, previous: str | None = None) -> dict[str, Any]:
         body = {"type": "response.create", "model": "m", "input": "hi", "stream_id": LONG_LANE}
-        context = RequestContext(Identity(trace_id, "c"), {}, 0.0)
-        await self.runner.run(json.dumps({**body, "previous_response_id": previous}), context)
+        self.turn = RequestContext(Identity(trace_id, "c"), {}, 0.0)
+        await self.runner.run(json.dumps({**body, "previous_response_id": previous}), self.turn)
         return dict(json.loads(self.sent[-1]))
 
 
@@ -50,3 +59,14 @@ async def test_a_turn_that_begins_while_the_gateway_stops_asks_nobody() -> None:
     connection.runner.interrupt(PartUnavailable("The gateway is stopping.", part="gateway"))
     assert (await connection.ask("t1"))["status"] == 503
     assert backend.asked == []
+
+
+async def test_a_turn_that_must_end_while_its_client_takes_nothing_says_why_it_did() -> None:
+    connection = Connection(FakeBackend("local", ([Delta(text="t"), asyncio.Event()],)))
+    connection.takes.clear()
+    asking = asyncio.ensure_future(connection.ask("t1"))
+    await connection.sending.wait()
+    connection.runner.interrupt(PartUnavailable("too late", part="gateway"))
+    with pytest.raises(ClientStuck, match="too late"):
+        await asking
+    assert (connection.turn.status, connection.sent) == (503, [])

@@ -18,7 +18,7 @@ from appliance.infra.backends.llamacpp import LlamaCpp
 from appliance.infra.embedded.language_model import ALIAS, Llm
 from appliance.infra.embedded.wheels import llm_model
 from appliance.infra.http.client import HttpClient
-from appliance.infra.supervise.ports import free_ports
+from tests.fakes.ports import free_port
 
 WHO = Identity("trace", "thread")
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -26,7 +26,7 @@ SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "str
 
 @pytest.fixture
 async def client() -> AsyncIterator[LlamaCpp]:
-    llm = Llm(llm_model(), free_ports(1)[0], "secret")
+    llm = Llm(llm_model(), free_port(), "secret")
     process = await asyncio.create_subprocess_exec(
         *llm.command(),
         env={**os.environ, **llm.environment()},
@@ -34,7 +34,7 @@ async def client() -> AsyncIterator[LlamaCpp]:
     )
     http = HttpClient()
     try:
-        for _ in range(600):
+        for _ in range(2400):
             if await llm.healthy():
                 break
             await asyncio.sleep(0.05)

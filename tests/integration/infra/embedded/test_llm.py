@@ -7,18 +7,18 @@ import pytest
 
 from appliance.infra.embedded.language_model import ALIAS, CONTEXT_TOKENS, SLOTS, Llm
 from appliance.infra.embedded.wheels import llm_model
-from appliance.infra.supervise.ports import free_ports
+from tests.fakes.ports import free_port
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Llm]:
-    llm = Llm(llm_model(), free_ports(1)[0], "secret")
+    llm = Llm(llm_model(), free_port(), "secret")
     process = await asyncio.create_subprocess_exec(
         *llm.command(),
         env={**os.environ, **llm.environment()},
         stderr=asyncio.subprocess.DEVNULL,
     )
-    for _ in range(600):
+    for _ in range(2400):
         if await llm.healthy():
             break
         await asyncio.sleep(0.05)
@@ -44,7 +44,7 @@ async def test_it_answers_with_its_key_only(server: Llm) -> None:
 
 
 async def test_it_does_not_run_without_a_key() -> None:
-    llm = Llm(llm_model(), free_ports(1)[0], "")
+    llm = Llm(llm_model(), free_port(), "")
     process = await asyncio.create_subprocess_exec(
         *llm.command(), stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
     )

@@ -8,17 +8,17 @@ from nats.errors import Error as NatsError
 
 from appliance.infra.embedded.nats import MAX_PAYLOAD_BYTES, Nats, nats_greets
 from appliance.infra.embedded.wheels import nats_server
-from appliance.infra.supervise.ports import free_ports
+from tests.fakes.ports import free_port
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Nats]:
-    server = Nats(nats_server(), tmp_path / "nats", free_ports(1)[0], "secret")
+    server = Nats(nats_server(), tmp_path / "nats", free_port(), "secret")
     await server.configure()
     process = await asyncio.create_subprocess_exec(
         *server.command(), stderr=asyncio.subprocess.DEVNULL
     )
-    for _ in range(200):
+    for _ in range(3000):
         if await server.healthy():
             break
         await asyncio.sleep(0.02)
@@ -50,4 +50,4 @@ async def test_its_configuration_is_private(server: Nats) -> None:
 
 
 async def test_a_port_where_nobody_listens_does_not_greet() -> None:
-    assert not await nats_greets(f"nats://127.0.0.1:{free_ports(1)[0]}")
+    assert not await nats_greets(f"nats://127.0.0.1:{free_port()}")

@@ -31,7 +31,7 @@ async def _restart(server: NatsServer, hook: Hook) -> None:
     hook.called.clear()
     server.kill()
     server.start()
-    await asyncio.wait_for(hook.called.wait(), 20)
+    await asyncio.wait_for(hook.called.wait(), 60)
 
 
 async def test_it_waits_for_a_server_that_is_not_there_yet(nats_server: NatsServer) -> None:
@@ -46,7 +46,7 @@ async def test_it_waits_for_a_server_that_is_not_there_yet(nats_server: NatsServ
     done, _ = await asyncio.wait({opening}, timeout=0.3)
     assert not done
     nats_server.start()
-    await asyncio.wait_for(connected.wait(), 20)
+    await asyncio.wait_for(connected.wait(), 60)
     await opening
 
 
@@ -59,7 +59,7 @@ async def test_it_can_be_given_up_while_it_waits() -> None:
 async def test_a_secret_in_the_url_may_be_escaped(nats_server: NatsServer) -> None:
     escaped = "".join(f"%{ord(c):02x}" for c in nats_server.config.token)
     config = NatsConfig(url=nats_server.config.url.replace("//", f"//{escaped}@"))
-    async with asyncio.timeout(10), connect(config, name="test") as client, visit(config):
+    async with asyncio.timeout(60), connect(config, name="test") as client, visit(config):
         assert client.is_connected
 
 
@@ -90,7 +90,7 @@ async def test_it_takes_any_of_several_servers(nats_server: NatsServer) -> None:
 
 async def test_a_frozen_server_does_not_hold_up_the_end(nats_server: NatsServer) -> None:
     try:
-        async with asyncio.timeout(30), connect(nats_server.config, name="test") as client:
+        async with asyncio.timeout(60), connect(nats_server.config, name="test") as client:
             nats_server.signal(signal.SIGSTOP)
             await client.publish("x", b"x" * 500_000)
     finally:
@@ -112,9 +112,6 @@ async def test_what_the_server_ends_is_closed_and_logged(
     async with connect(nats_server.config, name="test") as client:
         client._max_payload = 10**9  # as after a server was restarted with a smaller limit
         await client.publish("x", b"x" * 2 * 1024 * 1024)
-        async with asyncio.timeout(10):
-            while not client.is_closed:
+        async with asyncio.timeout(60):
+            while not (client.is_closed and "nats_closed" in caplog.messages):
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(0.05)
-    said = [r.message for r in caplog.records if r.name == "appliance.nats"]
-    assert "nats_closed" in said

@@ -187,7 +187,7 @@ async def test_no_transaction_is_open_while_the_vectors_are_made(
         while not model.asked:
             await asyncio.sleep(0)
         with psycopg.connect(dsn) as other:
-            other.execute("SET lock_timeout = '1s'")
+            other.execute("SET lock_timeout = '20s'")
             other.execute("LOCK TABLE chat_pairs IN ACCESS EXCLUSIVE MODE")
         assert model.gate is not None
         model.gate.set()
@@ -213,7 +213,7 @@ async def test_a_row_that_is_locked_is_left_to_whoever_has_it(pool: PostgresPool
     await _write(pool, 1)
     with psycopg.connect(dsn) as other:
         other.execute("SELECT FROM chat_pairs FOR UPDATE")
-        found = await asyncio.wait_for(_embed(pool, Model()), timeout=10)
+        found = await asyncio.wait_for(_embed(pool, Model()), timeout=60)
     assert (found.embedded, found.already, found.waiting) == (0, 1, 1)
     assert (await _embed(pool, Model())).embedded == 1
 

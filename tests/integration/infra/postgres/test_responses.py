@@ -157,15 +157,15 @@ async def test_a_cancel_reaches_whoever_renews_and_ends_nothing_itself(
 async def test_a_lease_that_ran_out_is_an_orphan_of_one_gateway(store: Store, other: Store) -> None:
     left = [(await _live(store, f"t{number}", lease_s=0)).id for number in range(20)]
     kept = await _live(store, "kept")
-    await other.orphans(most=0)
+    await other.orphans((), most=0)
     found = await store.get(left[0])
     assert found is not None
     assert found.orphaned
-    taken = await asyncio.gather(*(each.orphans(most=7) for each in (store, other, store, other)))
+    taken = await asyncio.gather(*(each.orphans((), most=7) for each in (store, other, store, other)))
     ids = [each.id for some in taken for each in some]
     assert sorted(ids) == sorted(left)
     assert all(each.orphaned for some in taken for each in some)
-    assert await store.orphans(most=7) == []
+    assert await store.orphans((), most=7) == []
     assert await other.finish(ids[0], "failed", b"{}", FRAME)
     assert (await store.renew(ids, lease_s=LEASE_S)) == ids  # who made them is told to stop
     assert await store.renew([kept.id], lease_s=LEASE_S) == []
@@ -176,10 +176,10 @@ async def test_an_orphan_of_a_gateway_that_died_of_it_is_the_next_ones(
 ) -> None:
     new = await _live(store, lease_s=0)
     await store.get(new.id)
-    assert [each.id for each in await store.orphans(most=7)] == [new.id]
+    assert [each.id for each in await store.orphans((), most=7)] == [new.id]
     rows(dsn, "UPDATE api_responses SET lease_until = now() - interval '1 s' RETURNING 1")
     await other.get(new.id)
-    assert [each.id for each in await other.orphans(most=7)] == [new.id]
+    assert [each.id for each in await other.orphans((), most=7)] == [new.id]
 
 
 async def test_nothing_is_an_orphan_until_its_gateway_could_renew_it(dsn: str) -> None:
@@ -192,7 +192,7 @@ async def test_nothing_is_an_orphan_until_its_gateway_could_renew_it(dsn: str) -
     async def seen() -> tuple[bool, int]:
         found = await store.get(new.id)
         assert found is not None
-        return found.orphaned, len(await store.orphans(most=9))
+        return found.orphaned, len(await store.orphans((), most=9))
 
     assert await seen() == (False, 0)
     clock.now = 14.9
@@ -203,7 +203,7 @@ async def test_nothing_is_an_orphan_until_its_gateway_could_renew_it(dsn: str) -
     assert found.orphaned
     async with pool.transaction():  # the only connection: as if the server did not answer
         with pytest.raises(PartUnavailable):
-            await store.orphans(most=9)
+            await store.orphans((), most=9)
     assert await seen() == (False, 0)
     clock.now = 30.0
     assert await seen() == (True, 1)
@@ -220,7 +220,7 @@ async def test_nothing_is_an_orphan_when_the_database_was_frozen_while_it_was_as
     clock.now = 20.0
     async with other_pool.transaction() as connection:
         await connection.execute("LOCK TABLE api_responses IN ACCESS EXCLUSIVE MODE")
-        asking = asyncio.ensure_future(store.orphans(most=9))
+        asking = asyncio.ensure_future(store.orphans((), most=9))
         reading = asyncio.ensure_future(store.get(new.id))
         waiting = (
             "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'api_responses'::regclass"
@@ -232,9 +232,9 @@ async def test_nothing_is_an_orphan_when_the_database_was_frozen_while_it_was_as
     assert (await asking, found and found.orphaned) == ([], False)
     assert rows(dsn, "SELECT cancel_asked FROM api_responses") == [(False,)]
     clock.now = 39.9
-    assert await store.orphans(most=9) == []
+    assert await store.orphans((), most=9) == []
     clock.now = 40.0
-    assert [each.id for each in await store.orphans(most=9)] == [new.id]
+    assert [each.id for each in await store.orphans((), most=9)] == [new.id]
 
 
 async def test_a_row_that_somebody_holds_keeps_no_other_from_being_renewed(
@@ -369,7 +369,7 @@ async def test_a_frozen_server_costs_the_limit_and_a_killed_one_loses_nothing(
         for call in (
             store.finish(new.id, "completed", b"{1}", FRAME * 10_000),
             store.renew([new.id], lease_s=LEASE_S),
-            store.orphans(most=1),
+            store.orphans((), most=1),
         ):
             started = time.monotonic()
             with pytest.raises(PartUnavailable) as failed:

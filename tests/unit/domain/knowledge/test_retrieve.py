@@ -129,7 +129,7 @@ async def test_a_slow_part_costs_the_limit_and_is_named(slow: str) -> None:
     started = time.monotonic()
     found = await retriever.retrieve(QUERY, workspace="w")
     assert found.retrieval.degraded == slow
-    assert 0.1 <= found.retrieval.duration_s <= time.monotonic() - started < 1.0
+    assert 0.1 <= found.retrieval.duration_s <= time.monotonic() - started < 4.0
 
 
 async def test_a_long_query_is_embedded_by_its_beginning_and_end(

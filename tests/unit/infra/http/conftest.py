@@ -13,6 +13,9 @@ import uvloop
 from appliance.infra.http.client import HttpClient
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# For what happens at once: far below LIMIT_S, which a client that does not hang up would wait for.
+SOON_S = 30.0
+LIMIT_S = 90.0
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -114,7 +117,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(connect_timeout_s=2.0)
+    client = HttpClient(connect_timeout_s=SOON_S)
     yield client
     await client.aclose()
 

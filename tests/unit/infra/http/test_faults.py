@@ -9,10 +9,10 @@ from appliance.infra.http.client import HttpClient, Response
 from appliance.infra.http.connection import MAX_HEAD_BYTES
 from appliance.infra.http.errors import ClosedEarly, Cut, Malformed, ReadTimeout
 
-from .conftest import OK, STREAM, Peer, Serve
+from .conftest import LIMIT_S, OK, SOON_S, STREAM, Peer, Serve
 
 
-async def get(client: HttpClient, url: str, timeout_s: float = 2) -> bytes:
+async def get(client: HttpClient, url: str, timeout_s: float = LIMIT_S) -> bytes:
     response = await client.send("GET", url, {}, timeout_s=timeout_s)
     return await response.read(1 << 24, timeout_s)
 
@@ -100,8 +100,8 @@ async def test_closed_within_the_body_gives_what_came_then_a_cut(
             peer.reset()
 
     server = await serve(script)
-    response = await client.send("GET", server.url, {}, timeout_s=2)
-    chunks = response.chunks(2)
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
+    chunks = response.chunks(LIMIT_S)
     assert await anext(chunks) == b"abc"
     with pytest.raises(Cut):
         await anext(chunks)
@@ -118,9 +118,9 @@ async def test_a_reset_does_not_end_a_body_that_ends_with_the_connection(
         peer.reset()
 
     server = await serve(script)
-    response = await client.send("POST", server.url, {}, timeout_s=2)
+    response = await client.send("POST", server.url, {}, timeout_s=LIMIT_S)
     with pytest.raises(Cut):
-        await response.read(100, 2)
+        await response.read(100, LIMIT_S)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_what_is_not_http_is_malformed(serve: Serve, client: HttpClient, s
     server = await serve(script)
     with pytest.raises(Malformed):
         await get(client, server.url)
-    await asyncio.wait_for(server.hung_up.wait(), 1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
 
 
 @pytest.mark.parametrize("sent", [b"zz\r\n", b"3\r\nabcd\r\n", b"0\r\nT: " + b"x" * 300_000])
@@ -162,10 +162,10 @@ async def test_a_body_that_is_not_http_gives_what_came_then_malformed(
         await peer.gone()
 
     server = await serve(script)
-    response = await client.send("GET", server.url, {}, timeout_s=2)
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
     got: list[bytes] = []
     with pytest.raises(Malformed):
-        await read_into(got, response, 2)
+        await read_into(got, response, LIMIT_S)
     assert b"".join(got).startswith(b"ok")
 
 
@@ -177,11 +177,8 @@ async def test_no_headers_in_time(serve: Serve, client: HttpClient) -> None:
             await asyncio.sleep(0.02)
 
     server = await serve(script)
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
     with pytest.raises(ReadTimeout):
         await get(client, server.url, timeout_s=0.2)
-    assert 0.19 < loop.time() - begun < 0.4
 
 
 async def test_silence_within_the_body(serve: Serve, client: HttpClient) -> None:
@@ -189,20 +186,17 @@ async def test_silence_within_the_body(serve: Serve, client: HttpClient) -> None
         await peer.request()
         await peer.send(STREAM)
         for _ in range(6):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)
             await peer.send(b"1\r\nx\r\n")
         await peer.gone()
 
     server = await serve(script)
-    response = await client.send("GET", server.url, {}, timeout_s=9)
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
     got: list[bytes] = []
     with pytest.raises(ReadTimeout):
-        await read_into(got, response, 0.15)
+        await read_into(got, response, 1.0)
     assert len(got) == 6  # each one moved the limit
-    assert 0.4 < loop.time() - begun < 0.65
-    await asyncio.wait_for(server.hung_up.wait(), 1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
 
 
 async def test_a_caller_cancelled_before_the_headers_hangs_up_at_once(
@@ -214,11 +208,12 @@ async def test_a_caller_cancelled_before_the_headers_hangs_up_at_once(
 
     server = await serve(script)
     task = asyncio.create_task(get(client, server.url))
-    await asyncio.sleep(0.05)
+    while not server.requests:
+        await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.hung_up.wait(), 0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
 
 
 async def test_a_caller_cancelled_in_the_body_hangs_up_at_once(
@@ -231,11 +226,12 @@ async def test_a_caller_cancelled_in_the_body_hangs_up_at_once(
 
     server = await serve(script)
     task = asyncio.create_task(get(client, server.url))
-    await asyncio.sleep(0.05)
+    while not server.requests:
+        await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.hung_up.wait(), 0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
 
 
 async def test_a_caller_cancelled_while_connecting_leaves_nothing(
@@ -257,12 +253,12 @@ async def test_closing_a_half_read_response_hangs_up_at_once(
         await peer.gone()
 
     server = await serve(script)
-    response = await client.send("GET", server.url, {}, timeout_s=2)
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
     async with aclosing(response):
-        async for piece in response.chunks(2):
+        async for piece in response.chunks(LIMIT_S):
             assert piece == b"ok"
             break
-    await asyncio.wait_for(server.hung_up.wait(), 0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
 
 
 async def test_closing_the_client_cuts_what_is_being_read(serve: Serve, client: HttpClient) -> None:
@@ -272,10 +268,10 @@ async def test_closing_the_client_cuts_what_is_being_read(serve: Serve, client: 
         await peer.gone()
 
     server = await serve(script)
-    response = await client.send("GET", server.url, {}, timeout_s=2)
-    reading = asyncio.create_task(response.read(10, 2))
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
+    reading = asyncio.create_task(response.read(10, LIMIT_S))
     await asyncio.sleep(0.01)
     await client.aclose()
     with pytest.raises(Cut):
         await reading
-    await asyncio.wait_for(server.hung_up.wait(), 0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)

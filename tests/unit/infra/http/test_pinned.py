@@ -9,7 +9,7 @@ from appliance.infra.http.client import HttpClient
 from appliance.infra.http.errors import ConnectFailed
 from appliance.infra.http.target import Target
 
-from .conftest import OK, Peer, Serve
+from .conftest import LIMIT_S, OK, Peer, Serve
 
 CERTIFICATE = Path(__file__).parents[3] / "fakes" / "loopback_tls.pem"
 
@@ -30,8 +30,8 @@ async def test_the_address_is_connected_to_and_the_name_is_asked_for(
 ) -> None:
     server = await serve(answer)
     target = at(server.url, "no-such-name.invalid")
-    response = await client.send("GET", target, {}, timeout_s=2)
-    assert (response.status, await response.read(10, 2)) == (200, b"ok")
+    response = await client.send("GET", target, {}, timeout_s=LIMIT_S)
+    assert (response.status, await response.read(10, LIMIT_S)) == (200, b"ok")
     assert b"Host: no-such-name.invalid:" in server.requests[0]
 
 
@@ -41,8 +41,8 @@ async def test_a_pinned_target_does_not_share_connections_with_its_name(
     server = await serve(answer)
     for target in (Target.parse(server.url), Target.parse(server.url).pinned("127.0.0.1")):
         for _ in range(2):
-            response = await client.send("GET", target, {}, timeout_s=2)
-            await response.read(10, 2)
+            response = await client.send("GET", target, {}, timeout_s=LIMIT_S)
+            await response.read(10, LIMIT_S)
     assert server.connections == 2
 
 
@@ -57,8 +57,8 @@ async def test_tls_proves_the_name_and_not_the_address(
     server = await serve(answer, tls=context)
     client = HttpClient(tls=ssl.create_default_context(cafile=str(CERTIFICATE)))
     try:
-        response = await client.send("GET", at(server.url, name), {}, timeout_s=2)
-        await response.read(10, 2)
+        response = await client.send("GET", at(server.url, name), {}, timeout_s=LIMIT_S)
+        await response.read(10, LIMIT_S)
         assert proved
     except ConnectFailed:
         assert not proved

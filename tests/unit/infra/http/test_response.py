@@ -4,7 +4,7 @@ import asyncio
 
 from appliance.infra.http.client import HttpClient, Response
 
-from .conftest import OK, STREAM, Peer, Serve
+from .conftest import LIMIT_S, OK, SOON_S, STREAM, Peer, Serve
 
 FIRST = STREAM + b"3\r\nabc\r\n"
 LAST = b"0\r\n\r\n"
@@ -12,8 +12,8 @@ LAST = b"0\r\n\r\n"
 
 async def begun(client: HttpClient, url: str) -> Response:
     """A response of which the first piece was read."""
-    response = await client.send("GET", url, {}, timeout_s=2)
-    assert (await anext(response.chunks(2))).startswith(b"abc")
+    response = await client.send("GET", url, {}, timeout_s=LIMIT_S)
+    assert (await anext(response.chunks(LIMIT_S))).startswith(b"abc")
     return response
 
 
@@ -25,10 +25,10 @@ async def test_a_drained_connection_is_used_again(serve: Serve, client: HttpClie
         await peer.send(OK)
 
     server = await serve(script)
-    await (await begun(client, server.url)).drain(2)
-    response = await client.send("GET", server.url, {}, timeout_s=2)
-    assert await response.read(10, 2) == b"ok"
-    await response.drain(2)  # nothing is left
+    await (await begun(client, server.url)).drain(LIMIT_S)
+    response = await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
+    assert await response.read(10, LIMIT_S) == b"ok"
+    await response.drain(LIMIT_S)  # nothing is left
     assert server.connections == 1
 
 
@@ -47,7 +47,7 @@ async def test_a_body_that_does_not_end_is_given_up(serve: Serve, client: HttpCl
     for script in (silent, endless):
         server = await serve(script)
         await (await begun(client, server.url)).drain(0.05)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(SOON_S):
             await server.hung_up.wait()
 
 
@@ -60,5 +60,5 @@ async def test_an_end_that_goes_wrong_is_nobodys_error(serve: Serve, client: Htt
 
         server = await serve(script)
         response = await begun(client, server.url)
-        await response.drain(2)
-        assert await response.read(10, 2) == b""
+        await response.drain(LIMIT_S)
+        assert await response.read(10, LIMIT_S) == b""

@@ -9,7 +9,7 @@ import pytest
 from appliance.infra.http.client import HttpClient
 from appliance.infra.http.errors import ConnectFailed, ConnectTimeout
 
-from .conftest import OK, STREAM, Peer, Serve
+from .conftest import LIMIT_S, OK, SOON_S, STREAM, Peer, Serve
 
 CERTIFICATE = Path(__file__).parents[3] / "fakes" / "loopback_tls.pem"
 
@@ -38,10 +38,10 @@ async def test_requests_and_streams_share_a_connection(
         await peer.send(STREAM, b"f4240\r\n" + big, b"\r\n0\r\n\r\n")
 
     server = await serve(script, tls=server_tls)
-    response = await trusting.send("POST", server.url, {}, b"x" * 300_000, timeout_s=2)
-    assert await response.read(10, 2) == b"ok"
-    response = await trusting.send("GET", server.url, {}, timeout_s=2)
-    assert b"".join([piece async for piece in response.chunks(2)]) == big
+    response = await trusting.send("POST", server.url, {}, b"x" * 300_000, timeout_s=LIMIT_S)
+    assert await response.read(10, LIMIT_S) == b"ok"
+    response = await trusting.send("GET", server.url, {}, timeout_s=LIMIT_S)
+    assert b"".join([piece async for piece in response.chunks(LIMIT_S)]) == big
     assert server.connections == 1
     await trusting.aclose()
 
@@ -51,7 +51,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(
 ) -> None:
     server = await serve(Peer.request, tls=server_tls)
     with pytest.raises(ConnectFailed):
-        await client.send("GET", server.url, {}, timeout_s=2)
+        await client.send("GET", server.url, {}, timeout_s=LIMIT_S)
     assert server.requests == []
 
 
@@ -63,7 +63,7 @@ async def test_a_server_without_tls_is_a_failed_connection(
 
     server = await serve(script)
     with pytest.raises(ConnectFailed):
-        await trusting.send("GET", server.url.replace("http:", "https:"), {}, timeout_s=2)
+        await trusting.send("GET", server.url.replace("http:", "https:"), {}, timeout_s=LIMIT_S)
     await trusting.aclose()
 
 
@@ -71,8 +71,8 @@ async def test_a_handshake_that_hangs_times_out(serve: Serve, trusting: HttpClie
     server = await serve(Peer.gone)
     url = server.url.replace("http:", "https:")
     with pytest.raises(ConnectTimeout):
-        await trusting.send("GET", url, {}, timeout_s=2, connect_timeout_s=0.1)
-    await asyncio.wait_for(server.hung_up.wait(), 0.5)
+        await trusting.send("GET", url, {}, timeout_s=LIMIT_S, connect_timeout_s=0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
     await trusting.aclose()
 
 
@@ -84,10 +84,11 @@ async def test_cancelling_hangs_up_at_once(
         await peer.gone()
 
     server = await serve(script, tls=server_tls)
-    task = asyncio.create_task(trusting.send("GET", server.url, {}, timeout_s=9))
-    await asyncio.sleep(0.1)
+    task = asyncio.create_task(trusting.send("GET", server.url, {}, timeout_s=LIMIT_S))
+    while not server.requests:
+        await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.hung_up.wait(), 0.1)
+    await asyncio.wait_for(server.hung_up.wait(), SOON_S)
     await trusting.aclose()

@@ -49,7 +49,7 @@ async def make() -> AsyncIterator[MakeFetcher]:
     http = HttpClient()
 
     def fetcher(names: Any = system_addresses, **fields: Any) -> UrlFetcher:
-        settings = {"allow_private": True, "timeout_s": 2.0} | fields
+        settings = {"allow_private": True, "timeout_s": 30.0} | fields
         return UrlFetcher(MediaConfig(**settings), http, names)
 
     yield fetcher

@@ -110,3 +110,33 @@ async def test_a_group_that_gets_nowhere_keeps_no_other_waiting(writer: Writer) 
         assert await writer.begun.get() == ["next"]
     writer.gate.set()
     assert (await stuck, await following) == ("stuck!", "next!")
+
+
+async def test_one_that_is_closed_answers_whoever_waits_and_writes_nothing_more(
+    writer: Writer,
+) -> None:
+    grouped = Grouped(writer)
+    writer.gate.clear()
+    writing = asyncio.ensure_future(grouped.add(Value("writing")))
+    assert await writer.begun.get() == ["writing"]
+    waiting = asyncio.ensure_future(grouped.add(Value("waiting")))
+    await asyncio.sleep(0)  # it waits
+    async with asyncio.timeout(10):
+        await grouped.close()
+        said = await asyncio.gather(writing, waiting, return_exceptions=True)
+    assert [type(each) for each in said] == [PartUnavailable] * 2
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    with pytest.raises(PartUnavailable):
+        await grouped.add(Value("late"))
+    assert writer.groups == [["writing"]]
+
+
+async def test_one_that_is_closed_before_its_first_write_answers_too(writer: Writer) -> None:
+    grouped = Grouped(writer)
+    waiting = asyncio.ensure_future(grouped.add(Value("waiting")))
+    await asyncio.sleep(0)  # its writer is there, and has not begun
+    async with asyncio.timeout(10):
+        await grouped.close()
+        with pytest.raises(PartUnavailable):
+            await waiting
+    assert writer.groups == []

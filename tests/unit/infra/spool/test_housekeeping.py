@@ -21,7 +21,7 @@ FAST = SpoolConfig(sync_interval_s=0.01)
 
 
 async def _until(claim: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if claim():
             return
         await asyncio.sleep(0.01)

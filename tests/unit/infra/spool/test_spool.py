@@ -25,7 +25,7 @@ SMALL = SpoolConfig(sync_interval_s=0.01, max_bytes=65536, segment_bytes=4096)
 async def _take(spool: Spool, count: int) -> list[Ticket]:
     """`count` tickets, as soon as the spool gives them."""
     taken: list[Ticket] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(taken) < count:
             got = await spool.take(count - len(taken))
             taken += got
@@ -34,7 +34,7 @@ async def _take(spool: Spool, count: int) -> list[Ticket]:
 
 
 async def _until(claim: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if claim():
             return
         await asyncio.sleep(0.01)

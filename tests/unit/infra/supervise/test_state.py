@@ -56,12 +56,12 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_processes_of_an_earlier_run_are_waited_for(tmp_path: Path) -> None:
+    began = time.monotonic()
     with (tmp_path / "parts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         leftover = subprocess.Popen(["sleep", "0.5"], pass_fds=(lock.fileno(),))
-    began = time.monotonic()
     with locked_state(tmp_path):
-        assert time.monotonic() - began > 0.3
+        assert time.monotonic() - began >= 0.5
     assert leftover.wait() == 0
 
 
@@ -70,7 +70,7 @@ def test_what_does_not_leave_is_killed(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         leftover = subprocess.Popen(["sleep", "60"], pass_fds=(lock.fileno(),))
     with locked_state(tmp_path, leave_s=0.2):
-        assert leftover.wait(5) == -signal.SIGKILL
+        assert leftover.wait(60) == -signal.SIGKILL
 
 
 def test_a_database_without_its_secrets_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
@@ -41,6 +42,31 @@ def test_the_terminal_frame_keeps_its_number_when_the_response_turns_out_not_to_
     assert first["sequence_number"] == again["sequence_number"] == write.count - 1
     assert (first["response"]["store"], again["response"]["store"]) == (True, False)
     assert resource(write) == again["response"]
+
+
+def test_what_comes_after_the_end_is_as_whole_as_what_came_before() -> None:
+    write = writer()
+    for delta in (Delta(text="done"), STOP, Delta(text=" and more")):
+        write.delta(delta)
+    write.close(whole=True)
+    write.terminal()
+    body = resource(write)
+    assert (body["status"], [item["status"] for item in body["output"]]) == (
+        "completed",
+        ["completed", "completed"],
+    )
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_answer_that_was_cut_or_broken_off_has_no_whole_item(whole: bool) -> None:
+    write = writer()
+    write.delta(Delta(text="The weather"))
+    if whole:
+        write.delta(Delta(finish_reason="length"))
+        write.delta(Delta(text=" is"))
+    write.close(whole=whole)
+    write.terminal(None if whole else BackendTimeout("too late", backend="a"))
+    assert {item["status"] for item in resource(write)["output"]} == {"incomplete"}
 
 
 def test_a_client_that_named_no_model_is_told_who_answers() -> None:
@@ -204,7 +230,7 @@ def answers(draw: st.DrawFn) -> list[Delta]:
 
 def written(deltas: list[Delta]) -> tuple[bytes, ResponsesScribe]:
     write = writer(tools=[{"type": "custom", "name": "patch"}], store=True)
-    frames = write.opening() + b"".join(map(write.delta, deltas)) + write.close()
+    frames = write.opening() + b"".join(map(write.delta, deltas)) + write.close(whole=True)
     return frames + write.terminal(), write
 
 

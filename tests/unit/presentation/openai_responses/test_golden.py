@@ -37,7 +37,7 @@ def streamed(case: Path) -> tuple[bytes, bytes]:
     frames = write.queued() if load(case / "request.json").get("background") else b""
     frames += write.opening()
     frames += b"".join(map(write.delta, steps(said["answer"]))) + compacted(write, said)
-    frames += write.close()
+    frames += write.close(whole="ending" not in said)
     frames += write.terminal(error, cancelled=ending.get("cancelled", False))
     return frames, write.resource()
 
@@ -72,5 +72,6 @@ def test_what_is_asked_once_is_the_same_resource(case: Path) -> None:
     write = writer(case)
     for delta in deltas_of(answer):
         write.delta(delta)
+    write.close(whole=True)
     write.terminal()
     assert write.resource().decode() == (case / "response.json").read_text().rstrip("\n")

@@ -25,7 +25,7 @@ from tests.fakes.published import publish_bodies, publish_reference
 from tests.fixtures_nats import NatsServer
 
 CHAT = of_dagster(DURABLES[PERSIST])
-SETTINGS = ConsumerConfig(batch_messages=50, ack_wait_s=1.0, max_deliver=3)
+SETTINGS = ConsumerConfig(batch_messages=50, ack_wait_s=30.0, max_deliver=3)
 
 
 async def drained(
@@ -33,7 +33,7 @@ async def drained(
 ) -> Drained:
     """All of CHAT through `writer`."""
     more = {"consumer": SETTINGS, "patience_s": 10.0, **more}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         return await drain(server.config, CHAT, writer, most_events=most_events, **more)
 
 
@@ -143,7 +143,7 @@ async def test_what_was_committed_and_not_acked_when_it_is_cancelled_comes_again
         await publish_bodies(js, PERSIST, range(120))
         settings = msgspec.structs.replace(SETTINGS, ack_wait_s=600.0)
         running = asyncio.create_task(drained(nats_server, writer, settled=hang, consumer=settings))
-        await asyncio.wait_for(reached.wait(), 20)
+        await asyncio.wait_for(reached.wait(), 60)
         assert len(writer.written) == 50
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -251,7 +251,7 @@ async def test_a_server_that_restarts_with_a_batch_in_hand_is_waited_for_and_get
     async with jetstream(nats_server) as js:
         await publish_bodies(js, PERSIST, range(40))
         running = asyncio.create_task(drained(nats_server, writer, consumer=settings))
-        await asyncio.wait_for(writer.begun.wait(), 20)
+        await asyncio.wait_for(writer.begun.wait(), 60)
     nats_server.kill()
     writer.gate.set()
     nats_server.start()
@@ -268,7 +268,7 @@ async def test_a_server_that_stays_away_is_not_waited_for_long(nats_server: Nats
     async with jetstream(nats_server) as js:
         await publish_bodies(js, PERSIST, range(10))
     running = asyncio.create_task(drained(nats_server, writer, patience_s=0.5))
-    await asyncio.wait_for(writer.begun.wait(), 20)
+    await asyncio.wait_for(writer.begun.wait(), 60)
     nats_server.kill()
     writer.gate.set()
     with pytest.raises(PartUnavailable, match="NATS: "):

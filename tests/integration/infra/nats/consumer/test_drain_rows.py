@@ -22,7 +22,7 @@ from tests.fixtures_nats import NatsServer
 
 ROLE = DURABLES[PERSIST]
 CHAT = of_dagster(ROLE)
-ACK_WAIT_S = 1.0
+ACK_WAIT_S = 3.0
 SETTINGS = ConsumerConfig(batch_messages=50, ack_wait_s=ACK_WAIT_S)
 
 
@@ -30,7 +30,7 @@ async def drained(
     server: NatsServer, dsn: str, *, role: bool = False, patience_s: float = 10.0
 ) -> Drained:
     """What waits for Dagster's durable, or for the consumer role's, into the tables of `dsn`."""
-    async with asyncio.timeout(60), PostgresPool(dsn, connect_timeout_s=1.0) as pool:
+    async with asyncio.timeout(150), PostgresPool(dsn, connect_timeout_s=1.0) as pool:
         return await drain(
             server.config,
             ROLE if role else CHAT,

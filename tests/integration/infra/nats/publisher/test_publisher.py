@@ -53,7 +53,7 @@ class Ear:
         """`many` answers, or the end."""
         while len(self.answers) < many and not self.lost:
             self.told.clear()
-            await asyncio.wait_for(self.told.wait(), 15)
+            await asyncio.wait_for(self.told.wait(), 60)
 
 
 def _publisher(url: str, token: str = "") -> tuple[Publisher, Ear]:
@@ -224,7 +224,7 @@ async def test_a_connection_goes_on_while_the_server_only_listens(nats_server: N
     before = ear.reads
     while ear.reads < before + 2:
         ear.told.clear()
-        await asyncio.wait_for(ear.told.wait(), 10)
+        await asyncio.wait_for(ear.told.wait(), 60)
     assert link.alive
     link.abort()
 
@@ -240,7 +240,7 @@ async def test_what_is_published_arrives_with_its_id(nats_server: NatsServer) ->
         link.write(publish_head("somebody.listens", "", f"id:{number}", len(data)), data)
     link.flush()
     for number in range(3):
-        message = await subscription.next_msg(5)
+        message = await subscription.next_msg(60)
         assert message.data == b"\r\n" * number
         assert message.headers == {"Nats-Msg-Id": f"id:{number}"}
     link.abort()

@@ -27,6 +27,7 @@ from appliance.infra.spool.frames import frame
 from appliance.infra.spool.spool import Spool
 from tests.fakes.exchanges import exchange
 from tests.fakes.jetstream import count, stored
+from tests.fakes.until import WAIT_S
 from tests.fixtures_nats import NatsCluster, NatsServer
 
 FAST = SpoolConfig(sync_interval_s=0.02)
@@ -60,7 +61,7 @@ def in_order(events: list[dict[str, Any]]) -> bool:
     return True
 
 
-async def _empty(spool: Spool, timeout_s: float = 20.0) -> None:
+async def _empty(spool: Spool, timeout_s: float = WAIT_S) -> None:
     """Everything kept is acked."""
     for _ in range(int(timeout_s / 0.01)):
         if not spool.stats().depth_records:
@@ -123,7 +124,7 @@ async def _outage(
                 await asyncio.sleep(during_s)
                 end()
             await asyncio.sleep(0.001)
-        await _empty(spool, 30)
+        await _empty(spool)
     events = await stored(server)
     assert len(events) == len({event["event_id"] for event in events}) == 600 * KEPT
     persisted = await _persisted(server)
@@ -160,9 +161,10 @@ from tests.fakes.exchanges import exchange
 async def main():
     config = NatsConfig(url=sys.argv[2], token=sys.argv[3])
     async with Spool(Path(sys.argv[1]), SpoolConfig()) as spool, Shipper(spool, config, "desk"):
-        await asyncio.sleep(0.3)
         for number in range(1000):
             assert spool.keep(exchange(number))
+            while number == 500 and not spool.stats().shipped:
+                await asyncio.sleep(0.01)
             if number % 10 == 0:
                 await asyncio.sleep(0)
             if number % 100 == 0:
@@ -182,7 +184,9 @@ async def test_what_a_killed_gateway_kept_is_shipped_by_the_next_exactly_once(
     before = await count(nats_server)
     assert 0 < before <= 1000 * KEPT
     async with _shipping(tmp_path / "spool", nats_server) as spool:
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(WAIT_S):
+            while await count(nats_server) < 1000 * KEPT:
+                await asyncio.sleep(0.1)
         await _empty(spool)
     events = await stored(nats_server)
     assert len(events) == len({event["event_id"] for event in events}) == 1000 * KEPT
@@ -248,7 +252,7 @@ async def test_a_stream_that_cannot_be_used_is_named(
 
 
 async def _waits(claim: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if claim():
             return
         await asyncio.sleep(0.01)
@@ -300,7 +304,7 @@ async def test_kills_with_messages_under_way_lose_double_and_reorder_nothing(
                 await asyncio.to_thread(nats_server.start)
             if number % 10 == 0:
                 await asyncio.sleep(0.005)
-        await _empty(spool, 40)
+        await _empty(spool)
     events = await stored(nats_server)
     assert len(events) == len({event["event_id"] for event in events}) == 1200 * KEPT
     assert in_order([event for event in events if event["schema"] == ChatPersist.schema])
@@ -341,7 +345,7 @@ async def test_a_conversation_that_waits_does_not_stop_the_others(
             assert spool.keep(exchange(number, conversation_id="hot"))
         for number in range(3000, 3010):
             assert spool.keep(exchange(number, conversation_id=f"cool-{number}"))
-        await _empty(spool, 40)
+        await _empty(spool)
     persisted = await _persisted(nats_server)
     assert len(persisted) == 3010
     assert in_order(persisted)
@@ -406,7 +410,7 @@ async def test_small_records_do_not_wait_for_large_ones(
         await _waits(lambda: spool.stats().shipped >= 7 + 600)
         assert spool.stats().poisoned == 0
         await js.update_stream(bucket.evolve(max_bytes=-1))
-        await _empty(spool, 40)
+        await _empty(spool)
         await client.close()
     persisted = await _persisted(nats_server)
     assert len(persisted) == 1000
@@ -448,7 +452,7 @@ async def test_a_stream_of_measures_deleted_by_hand_is_made_again(
 
 async def _stream(js: JetStreamContext, name: str) -> None:
     """It is there, within a while."""
-    for _ in range(500):
+    for _ in range(6000):
         with suppress(nats.js.errors.NotFoundError):
             await js.stream_info(name)
             return

@@ -46,13 +46,15 @@ async def test_a_migration_that_holds_the_table_is_waited_for(dsn: str, pool: Po
     await _written_then(pool, dsn, _batch())
 
 
-async def test_a_migration_that_holds_it_for_too_long_is_the_servers_fault(dsn: str) -> None:
-    async with PostgresPool(dsn, timeout_s=0.5) as pool:
+async def test_a_migration_that_holds_it_for_too_long_is_the_servers_fault(
+    dsn: str, pool: PostgresPool
+) -> None:
+    async with PostgresPool(dsn, timeout_s=0.5) as hasty:
         with psycopg.connect(dsn) as migration:
             migration.execute("ALTER TABLE chat_pairs ADD COLUMN later text")
             with pytest.raises(PartUnavailable):
-                await writer_for(PERSIST, pool).write(_batch())
-        await _written_then(pool, dsn, _batch())
+                await writer_for(PERSIST, hasty).write(_batch())
+    await _written_then(pool, dsn, _batch())
 
 
 async def test_a_deadlock_is_the_servers_fault(dsn: str, pool: PostgresPool) -> None:
@@ -166,7 +168,7 @@ class _Frozen(ChatWriter):
 async def test_a_consumer_frozen_in_the_middle_of_a_batch_does_not_hold_up_the_others(
     dsn: str,
 ) -> None:
-    async with PostgresPool(dsn, timeout_s=1) as pool:
+    async with PostgresPool(dsn, timeout_s=3) as pool:
         frozen = _Frozen(pool, dsn)
         with pytest.raises(PartUnavailable):
             await frozen.write(_batch())

@@ -67,7 +67,7 @@ class Lane:
         work = asyncio.create_task(self.oversize.run())
         while len(self.oversize):
             self._arrived.clear()
-            await asyncio.wait_for(self._arrived.wait(), 5)
+            await asyncio.wait_for(self._arrived.wait(), 60)
         await asyncio.sleep(0)
         work.cancel()
         with suppress(asyncio.CancelledError):
