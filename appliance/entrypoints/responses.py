@@ -33,6 +33,7 @@ class Responses:
     service: ResponseService
     compactor: Compactor
     pool: PostgresPool
+    store: PostgresResponseStore
     events: NatsResponseEvents
 
     @asynccontextmanager
@@ -40,6 +41,7 @@ class Responses:
         """For the time of the block; at its end the rows of what was just answered are written."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.pool)
+            stack.push_async_callback(self.store.close)
             await stack.enter_async_context(self.events)
             stack.push_async_callback(self.service.close)
             await stack.enter_async_context(beside(self.service.maintain()))
@@ -56,10 +58,11 @@ def make_responses(config: Config, chat: ChatService, seal: Seal) -> Responses:
         connect_timeout_s=min(postgres.connect_timeout_s, settings.store_timeout_s),
         timeout_s=settings.store_timeout_s,
     )
+    store = PostgresResponseStore(pool, settle_s=settings.lease_s)
     events = NatsResponseEvents(config.nats, socket.gethostname())
     service = ResponseService(
         chat,
-        PostgresResponseStore(pool, settle_s=settings.lease_s),
+        store,
         events,
         RESPONSES.wire,
         _limits(config),
@@ -67,7 +70,7 @@ def make_responses(config: Config, chat: ChatService, seal: Seal) -> Responses:
         monotonic=time.monotonic,
         report=_report,
     )
-    return Responses(service, Compactor(chat, seal), pool, events)
+    return Responses(service, Compactor(chat, seal), pool, store, events)
 
 
 def _limits(config: Config) -> ResponseLimits:

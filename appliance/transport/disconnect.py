@@ -45,7 +45,8 @@ class DisconnectMiddleware:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if not watch.ended:
+            # One that was taken back is of a limit that ran out in a send (BoundedStream.stuck).
+            if watch.task.cancelling() and not watch.ended:
                 raise
             watch.task.uncancel()  # ours; the request has been cleaned up
             if watch.client_left or context.status:
@@ -133,8 +134,6 @@ class _Watch:
         none."""
         if self._context.interrupt is None or not self._context.status:
             return False
-        # Where the client takes nothing, the interruption arrives as a cancellation: ours.
-        self.ended = True
         self._context.interrupt(PartUnavailable("The gateway is stopping.", part="gateway"))
         return True
 

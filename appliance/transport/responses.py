@@ -54,27 +54,15 @@ class ResponsesResource:
             if asked.stream:
                 await self._stream(resp, context, production)
             else:
-                await self._once(resp, context, production, background=asked.background)
+                resp.data = await production.once()
+                resp.content_type = _JSON
+                _tell(context, production)
         except ApplianceError as exc:
             describe(context, production.turn)
             put_error(resp, view(exc), openai_responses.error)
         except BaseException:
             note(context, production.turn)
             raise
-
-    async def _once(
-        self,
-        resp: falcon.asgi.Response,
-        context: RequestContext,
-        production: Production,
-        *,
-        background: bool,
-    ) -> None:
-        if background:
-            await production.open()
-        resp.data = await production.once()
-        resp.content_type = _JSON
-        _tell(context, production)
 
     async def _stream(
         self, resp: falcon.asgi.Response, context: RequestContext, production: Production

@@ -25,11 +25,12 @@ from appliance.presentation.surface import RESPONSES
 from appliance.transport.context import RequestContext
 from appliance.transport.inbox import Inbox
 from appliance.transport.middleware import AccessWriter
-from appliance.transport.responses_turn import TurnRunner, too_large
+from appliance.transport.responses_turn import ClientStuck, TurnRunner, too_large
 
 MAX_WAITING = 16  # frames beside the turn that runs
 LAST_WORDS_S = 2.0  # for a client that takes nothing any more
-NORMAL, RESTARTING = 1000, 1012  # close codes: RFC 6455, and IANA's registry of them
+NORMAL, FAILED, RESTARTING = 1000, 1011, 1012  # close codes, of IANA's registry
+MAX_REASON_BYTES = 123  # of a close frame: RFC 6455, 5.5
 MEMORY_BYTES = 256 * 1024 * 1024  # of all connections: an agent's conversation is a megabyte or two
 (PATH,) = RESPONSES.routes
 _NOT_TEXT = InvalidRequest("Send text frames: a binary one is not read.", code="invalid_frame")
@@ -163,6 +164,11 @@ class _Connection:
                 turn = self._shared.begin(self._context)
                 try:
                     await self._runner.run(frame, turn)
+                except ClientStuck as exc:
+                    if self._farewell[0] == NORMAL:
+                        reason = str(exc).encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+                        self._farewell = (FAILED, reason)
+                    return
                 finally:
                     self._shared.end(turn)
 

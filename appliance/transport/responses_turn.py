@@ -39,6 +39,14 @@ OK = 200
 _log = logging.getLogger("appliance.gateway")
 
 
+class ClientStuck(Exception):
+    """The client took nothing until the turn had to end, with `error`: there is no telling it."""
+
+    def __init__(self, error: ApplianceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class TurnRunner:
     """Of one connection; `run` is called for one frame after the other."""
 
@@ -59,7 +67,8 @@ class TurnRunner:
         self._interrupted: ApplianceError | None = None
 
     async def run(self, text: str, turn: RequestContext) -> None:
-        """Answer the frame `text`.  Raises WebSocketDisconnected and nothing else."""
+        """Answer the frame `text`.  Raises WebSocketDisconnected or ClientStuck, after which the
+        connection is of no use, and nothing else."""
         lane = previous = ""
         try:
             frame = read_frame(text)
@@ -69,6 +78,9 @@ class TurnRunner:
             await answer(asked, turn, lane)
             turn.status = OK
         except WebSocketDisconnected:
+            raise
+        except ClientStuck as exc:
+            turn.status = view(exc.error).status
             raise
         except Exception as exc:  # noqa: BLE001 - a turn that fails is not the end of the others
             if not isinstance(exc, ApplianceError):
@@ -106,10 +118,7 @@ class TurnRunner:
         self._production = production
         try:
             await self._open(production)
-            async with aclosing(production.frames()) as frames:
-                async for chunk in frames:
-                    for message in messages(chunk, lane):
-                        await self._send(message)
+            await self._send_all(production, lane)
         finally:
             self._production = None
             await production.close()
@@ -123,6 +132,17 @@ class TurnRunner:
                 production.items(),
                 known,
             )
+
+    async def _send_all(self, production: Production, lane: str) -> None:
+        try:
+            async with aclosing(production.frames()) as frames:
+                async for chunk in frames:
+                    for message in messages(chunk, lane):
+                        await self._send(message)
+        except asyncio.CancelledError:
+            if production.stuck is None:
+                raise
+            raise ClientStuck(production.stuck) from None
 
     async def _open(self, production: Production) -> None:
         if self._interrupted is not None:
@@ -146,7 +166,7 @@ class TurnRunner:
         scribe = openai_responses.scribe(asked, chat, response_id, int(time.time()))
         scribe.store = False
         turn.fields.update(request_model=asked.model, outcome="prepared")
-        for message in messages(scribe.opening() + scribe.close() + scribe.terminal(), lane):
+        for message in messages(scribe.opening() + scribe.terminal(), lane):
             await self._send(message)
         self._remember(response_id, before, asked.items, known)
 

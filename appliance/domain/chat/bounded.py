@@ -19,7 +19,12 @@ from appliance.domain.tasks import ended
 
 class BoundedStream:
     """`open` waits for the first content; `frames`, called once, yields what `write` makes of the
-    deltas and then the last frame, `end`'s or `failed`'s; `close` aborts what is still running."""
+    deltas and then the last frame, `end`'s or `failed`'s; `close` aborts what is still running.
+
+    A limit that runs out while a client takes nothing has nobody to tell: it cancels the task that
+    iterates in whatever that waits for.  Once the frames are closed the cancellation is taken back,
+    and `stuck` is the error.
+    """
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class BoundedStream:
         self._limit: asyncio.Timeout | None = None  # while frames are made
         self._interrupted: ApplianceError | None = None
         self._cancelled = False
+        self.stuck: ApplianceError | None = None
 
     async def open(self, hold_s: float) -> None:
         """Return once there is content, or `hold_s` has passed.  Raises the error tree."""
@@ -105,6 +111,10 @@ class BoundedStream:
                         if frame := write(delta):
                             yield frame
             last = await self._end()
+        except GeneratorExit:
+            if self._limit is not None and self._limit.expired():
+                self.stuck = self._gave_up()
+            raise
         except TimeoutError:
             if self._cancelled:
                 await self._deltas.aclose()  # which records it as what it is

@@ -16,8 +16,8 @@ BUSY_RETRY_S = 5.0
 
 
 class BackgroundProduction(Production):
-    """See Production.  After `open`, `once()` is the resource as it waits to be produced, and
-    `frames()` reads along; a client that leaves ends nothing."""
+    """See Production.  `once()` is the resource as it waits to be produced, and `frames()` reads
+    along; a client that leaves ends nothing."""
 
     _patient = True  # nobody waits: its row is tried for
     _queued = b""  # the resource it is answered with
@@ -27,18 +27,18 @@ class BackgroundProduction(Production):
     async def open(self) -> None:
         """Return once its row is there.  Raises the error tree."""
         self._require_room()
-        self._stream = stream = self._bounded()
-        self._live = live = self._new_live()
-        begun = self._writing.scribe.queued()
-        self._queued = self._writing.resource()
+        begun = self._scribe.queued()
+        self._queued = self._scribe.resource()
         begun += self._writing.opening(named=False)
-        if not live.add(begun, self._writing.count):
+        if len(begun) + len(self._input) > self._means.limits.max_bytes:
             raise self._too_large()
+        self._stream, self._live = stream, live = self._bounded(), self._new_live()
+        live.add(begun, self._scribe.count)
         self._means.lives.add(live)
         try:
             await self._create(live)
         except BaseException:  # its client left: nobody knows of it
-            self._forget()
+            self._let_go()
             raise
         if not self.stored:
             raise PartUnavailable(
@@ -54,7 +54,8 @@ class BackgroundProduction(Production):
         return from_memory(self._running, 0, self._means.wire)
 
     async def once(self) -> bytes:
-        """The resource as it waits to be produced, after `open`."""
+        """Open it; the resource as it waits to be produced."""
+        await self.open()
         return self._queued
 
     def interrupt(self, error: ApplianceError) -> None:
@@ -76,7 +77,7 @@ class BackgroundProduction(Production):
         """From its first token to its row."""
         try:
             if self._told is not None:  # before this began; after its first step it counts
-                asyncio.get_running_loop().call_soon(self._stop, self._told)
+                asyncio.get_running_loop().call_soon(self.stop, self._told)
             async for _ in stream.frames():
                 pass  # `_write` has handed them to whoever reads
         finally:
@@ -89,15 +90,15 @@ class BackgroundProduction(Production):
         most = self._means.limits.max_bytes
         return RequestTooLarge(f"The response is larger than [responses] max_bytes ({most}).")
 
-    def _stop(self, error: ApplianceError) -> None:
-        """End it.  What ends already, ends."""
+    def stop(self, error: ApplianceError) -> None:
+        """See Producer.  What ends already, ends."""
         if self._ended:
             return
         self._told = error
         assert self._stream is not None
         self._stream.interrupt(error, recorded=not isinstance(error, Cancelled))
 
-    def _drop(self) -> None:
-        """Keep nothing of it, and so end it."""
-        super()._drop()
-        self._stop(Cancelled("it was deleted"))
+    def forget(self, why: str = "") -> None:
+        """See Producer."""
+        super().forget(why)
+        self.stop(Cancelled("it was deleted"))

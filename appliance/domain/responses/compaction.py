@@ -33,6 +33,7 @@ from appliance.domain.responses.record import Item
 from appliance.domain.sealing import Seal
 
 COMPACTION = "compaction"  # the kind of the item, of its part and of its seal
+CUT = ("length", "content_filter")  # finish reasons after which a text has no end
 MAX_KEPT_CHARS = 32_768  # of user messages that stay as they were, the newest first
 PROMPT = """\
 You are given the transcript of a conversation between a user and an assistant who may use tools. \
@@ -124,15 +125,23 @@ class Compactor:
     async def compact(self, turn: Turn, items: Sequence[Item]) -> Compaction:
         """`items` are those of the whole conversation.  Raises the error tree."""
         answer = await self._chat.once(turn)
-        if not (summary := answer.first.text.strip()):
-            raise wordless(turn)
+        summary = answer.first.text.strip()
+        if (fault := unusable(turn, summary)) is not None:
+            raise fault
         return Compaction(kept(items), sealed(self._seal, summary), answer.usage)
 
 
-def wordless(turn: Turn) -> BackendProtocolError:
-    """The error of a model that says nothing."""
+def unusable(turn: Turn, summary: str) -> BackendProtocolError | None:
+    """Why nobody can go on from `summary`, all that the model said in `turn`; None where one
+    can."""
+    if turn.finish_reason in CUT:
+        fault = f"its summary was cut ({turn.finish_reason})"
+    elif not summary:
+        fault = "it summarised in no words"
+    else:
+        return None
     backend = turn.attempts.current.backend if turn.attempts else ""
-    return BackendProtocolError("it summarised in no words", backend=backend)
+    return BackendProtocolError(fault, backend=backend)
 
 
 def kept(items: Sequence[Item], most_chars: int = MAX_KEPT_CHARS) -> tuple[Item, ...]:

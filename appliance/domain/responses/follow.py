@@ -74,7 +74,9 @@ class Follower:
                         at += frames.count(fresh)
                         yield fresh
                     if piece.last:
-                        return
+                        if at == piece.first + frames.count(piece.frames):
+                            return
+                        break  # whoever ended it knew less than this reader has
         try:
             whole = await self.whole(row.id, self._limits.total_s)
             if whole is None:

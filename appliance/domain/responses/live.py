@@ -3,7 +3,8 @@ small batches on their way to other gateways.  Filled by production.py, read by 
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, Protocol
 
 from appliance.domain.chat.turn import Caller
 from appliance.domain.errors import ApplianceError
@@ -14,17 +15,52 @@ from appliance.domain.responses.record import Item
 MAX_PIECE_BYTES = 256 * 1024  # below what a NATS server takes, save where one step is larger
 
 
+class Producer(Protocol):
+    """Who makes a live response, for those who ask for it, or for its end."""
+
+    @property
+    def input_items(self) -> Sequence[Item]:
+        """What its request said."""
+
+    def resource(self) -> bytes:
+        """What a client sees of it now."""
+
+    def stop(self, error: ApplianceError) -> None:
+        """A background one ends so; any other is not kept any more."""
+
+    def forget(self, why: str = "") -> None:
+        """Keep nothing of it; a background one ends.  `why` as in Production.unstored."""
+
+
+class _Gone:
+    """Of a response that is over: there is nothing to ask for."""
+
+    input_items: Sequence[Item] = ()
+
+    def resource(self) -> bytes:
+        """Nobody finds it to ask."""
+        return b""
+
+    def stop(self, error: ApplianceError) -> None:
+        """It has ended."""
+
+    def forget(self, why: str = "") -> None:
+        """Its row is no longer its producer's."""
+
+
+GONE: Final = _Gone()
+
+
 class LiveResponse:
     """`whole`: its last frame is there.  `lost`: it is not kept any more, and nobody can read on.
 
-    Its producer gives it what others may ask for: `items` are its input, `resource()` is what a
-    client sees of it now, `stop(error)` ends a background one and has no other kept any more,
-    `forget()` does both.
+    `producer` is who makes it, until its row says all there is.
     """
 
     def __init__(
         self,
         response_id: str,
+        producer: Producer,
         caller: Caller,
         *,
         background: bool,
@@ -33,6 +69,7 @@ class LiveResponse:
         room_bytes: int,
     ) -> None:
         self.id = response_id
+        self.producer = producer
         self.trace_id = caller.identity.trace_id
         self.key_name = owner(caller)
         self.background = background
@@ -40,13 +77,10 @@ class LiveResponse:
         self.whole = False
         self.lost = False
         self.count = 0  # frames so far
-        self.items: Sequence[Item] = ()
-        self.resource: Callable[[], bytes] = bytes
-        self.stop: Callable[[ApplianceError], None] = _ignored
-        self.forget: Callable[[], None] = _nothing
+        self.size_bytes = 0  # of them
         self._events = events
         self._publish_every_s = publish_every_s
-        self._room_bytes = room_bytes
+        self._most_bytes = room_bytes
         self._chunks: list[bytes] = []
         self._firsts: list[int] = []  # the sequence number each chunk begins with
         self._sent = 0  # chunks that were published
@@ -58,7 +92,7 @@ class LiveResponse:
         kept: no others are to follow but the last."""
         if self.lost:
             return True
-        self._room_bytes -= len(chunk)
+        self.size_bytes += len(chunk)
         self._firsts.append(self.count)
         self._chunks.append(chunk)
         self.count = count
@@ -68,7 +102,7 @@ class LiveResponse:
             self._timer = loop.call_at((loop.time() // every_s + 1) * every_s, self._publish)
         if self._waiting:
             self._wake()
-        return self._room_bytes >= 0
+        return self.size_bytes <= self._most_bytes
 
     def end(self, chunk: bytes, count: int) -> None:
         """The last frames; here there is always room for them."""
@@ -153,9 +187,6 @@ class LiveResponses:
     def __init__(self) -> None:
         self._by_id: dict[str, LiveResponse] = {}
 
-    def __contains__(self, response_id: str) -> bool:
-        return response_id in self._by_id
-
     def add(self, live: LiveResponse) -> None:
         """From here on it can be read, and its lease is renewed."""
         self._by_id[live.id] = live
@@ -164,7 +195,7 @@ class LiveResponses:
         """Its row says all there is, or nobody may know of it; its producer is let go of, which
         holds it: a response in a circle lives until the collector finds it."""
         self._by_id.pop(live.id, None)
-        live.stop, live.forget = _ignored, _nothing
+        live.producer = GONE
 
     def get(self, response_id: str) -> LiveResponse | None:
         """None where it is not of this gateway, or is over."""
@@ -173,6 +204,18 @@ class LiveResponses:
     def all(self) -> list[LiveResponse]:
         """Every one."""
         return list(self._by_id.values())
+
+    def above(self, most_bytes: int) -> list[LiveResponse]:
+        """The largest of those that need not be kept, as many as are above `most_bytes` of all."""
+        lives, found = self.all(), []
+        excess_bytes = sum(live.size_bytes for live in lives) - most_bytes
+        for live in sorted(lives, key=lambda live: live.size_bytes, reverse=True):
+            if excess_bytes <= 0:
+                break
+            if not live.background:
+                found.append(live)
+                excess_bytes -= live.size_bytes
+        return found
 
     @property
     def background(self) -> int:
@@ -183,11 +226,3 @@ class LiveResponses:
 def owner(caller: Caller) -> str:
     """Whose responses the caller's are: the name of the key, "" where nobody needs one."""
     return caller.key.name if caller.key else ""
-
-
-def _ignored(error: ApplianceError) -> None:
-    """Until its producer says what to do."""
-
-
-def _nothing() -> None:
-    """The same."""

@@ -42,8 +42,10 @@ class ResponseStore(Protocol):
     async def ask_cancel(self, response_id: str) -> bool:
         """Leave word for whoever produces it; False where it is not live."""
 
-    async def orphans(self, *, most: int) -> Sequence[StoredResponse]:
-        """Live rows whose lease has run out."""
+    async def orphans(self, but: Sequence[str], *, most: int) -> Sequence[StoredResponse]:
+        """Live rows whose lease has run out, without events, save those of the ids `but`: the
+        caller's own, which it may have been too busy or frozen to renew.  They are leased to the
+        caller for a while, and whoever produces one after all is asked to cancel it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,13 @@ class ResponseEvents(Protocol):
         """The pieces from the first one that is kept, then as they come; ends after the last one.
 
         Raises PartUnavailable(part="nats").
+        """
+
+    async def kept(self, trace_id: str) -> Sequence[Piece]:
+        """The pieces there are now, in order: it waits for no others.
+
+        Raises PartUnavailable(part="nats") where not all of them were to be had: they may be
+        there later.
         """
 
     def cancel(self, trace_id: str) -> None:
@@ -107,8 +116,8 @@ class Scribe(Protocol):
     def compacted(self, sealed: str) -> bytes:
         """The frames of a whole summary, after its steps."""
 
-    def close(self) -> bytes:
-        """The frames that close what is open."""
+    def close(self, *, whole: bool) -> bytes:
+        """The frames that close what is open; not `whole`: something ended it early."""
 
     def terminal(self, error: Exception | None = None, *, cancelled: bool = False) -> bytes:
         """The last frame: completed, incomplete, failed (with `error`) or cancelled.  May be

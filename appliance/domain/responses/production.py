@@ -5,10 +5,9 @@ in memory, handed to other gateways and become a row.  The row is whole before t
 leaves, or that frame says that nothing is stored.
 
     once         `once()`
-    streamed     `open()`, `frames()`
-    background   `open()`, then `once()` or `frames()`: see background.py
+    streamed     `open()`, `frames()`, and `close()` in any case
 
-`close()` in any case: it ends what its client does not wait for any more.
+A background one is used the same way, and is another kind: see background.py.
 """
 
 import asyncio
@@ -25,12 +24,14 @@ from appliance.domain.responses.record import Item, NewResponse, ResponseRequest
 from appliance.domain.responses.writing import Cancelled, SummaryWriting, Writing
 
 DEGRADED = "degraded:postgres"
+TOO_LARGE = "refused:max_bytes"
+NO_MEMORY = "degraded:memory"
 
 
 class Production:
-    """`id` is the response's; `turn` what the chat service knows of it; `stored` whether there is,
-    or will be, a row of it, `unstored` why there is none although its client wanted one:
-    "degraded:postgres", "refused:privacy" or "off".
+    """A Producer.  `id` is the response's; `turn` what the chat service knows of it; `stored`
+    whether there is, or will be, a row of it, `unstored` why there is none although its client
+    wanted one: DEGRADED, TOO_LARGE, NO_MEMORY, "refused:privacy" or "off".
 
     `earlier` are the items it continues; `items()` those it adds.  `conversation_id` is what who
     continues it hands to `begin`.
@@ -58,14 +59,19 @@ class Production:
         self.unstored = means.limits.unstored if asked.store else ""
         self._means = means
         self._asked = asked
+        self._scribe = scribe
         self._writing = (
-            SummaryWriting(scribe, turn, store=self.stored, seal=means.seal)
+            SummaryWriting(scribe, turn, seal=means.seal)
             if asked.compacts
-            else Writing(scribe, turn, store=self.stored)
+            else Writing(scribe, turn)
         )
         self._stream: BoundedStream | None = None  # from `open` on
         self._input = means.wire.encoded(asked.items) if self.stored else b""
+        if len(self._input) > means.limits.max_bytes:
+            self.stored, self.unstored = False, TOO_LARGE
+        scribe.store = self.stored
         self._live: LiveResponse | None = None  # while it is kept
+        self._shown = b""  # the resource, while it must not say how it ended
         self._creating: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -83,7 +89,7 @@ class Production:
                 await asyncio.shield(self._creating)
         except Exception:  # its client gets an error and no response
             self._ended = True
-            self._forget()
+            self._let_go()
             raise
 
     def frames(self) -> AsyncGenerator[bytes, None]:
@@ -102,18 +108,18 @@ class Production:
         written += [writing.closing(None), writing.terminal(None)]
         if self.stored:
             await self._keep(b"".join(written))
-        return writing.resource()
+        return self._scribe.resource()
 
     async def _keep(self, events: bytes) -> None:
         if len(events) + len(self._input) > self._means.limits.max_bytes:
-            self._unkept("")
-        elif await self._means.rows.keep(self._new(), events):
+            self._unkept(TOO_LARGE)
+        elif not await self._means.rows.keep(self._new(), events):
             self._unkept(DEGRADED)
 
     @property
     def status(self) -> Status:
         """As the resource says it."""
-        return self._writing.status
+        return self._scribe.status
 
     def interrupt(self, error: ApplianceError) -> None:
         """End the stream now, with `error` in its last frame."""
@@ -122,17 +128,43 @@ class Production:
 
     async def close(self) -> None:
         """Its client does not read on.  What is still produced is aborted upstream at once, and
-        becomes a cancelled row.  Without effect once all is over."""
+        becomes a cancelled row, or a failed one where it is `stuck`.  Without effect once all is
+        over."""
         if self._stream is None:
             return
         await self._stream.close()
         if self._live is not None and not self._ended:
-            self._settling(self._live, Cancelled("its client left"))
+            self._settling(self._live, self.stuck or Cancelled("its client left"))
+
+    @property
+    def stuck(self) -> ApplianceError | None:
+        """See BoundedStream."""
+        return self._stream.stuck if self._stream is not None else None
 
     def items(self) -> list[Item]:
         """What it adds to a conversation: its input and, once it is whole, its output."""
-        said = self._means.wire.output_items(self._writing.resource())
+        said = self._means.wire.output_items(self._scribe.resource())
         return [*self._asked.items, *said]
+
+    @property
+    def input_items(self) -> Sequence[Item]:
+        """See Producer."""
+        return self._asked.items
+
+    def resource(self) -> bytes:
+        """See Producer."""
+        return self._shown or self._scribe.resource()
+
+    def stop(self, error: ApplianceError) -> None:
+        """See Producer.  Its row is whole, or gone without us; what ends already, ends."""
+        if not self._ended:
+            self._unkept("")
+            self._let_go(discard=False)
+
+    def forget(self, why: str = "") -> None:
+        """See Producer."""
+        self._unkept(why)
+        self._let_go()
 
     def _bounded(self) -> BoundedStream:
         return BoundedStream(
@@ -140,26 +172,24 @@ class Production:
         )
 
     async def _create(self, live: LiveResponse) -> None:
-        if why := await self._means.rows.create(self._new()):
+        live.leased = await self._means.rows.create(self._new())
+        if not live.leased:
             self._unkept(DEGRADED)
-            self._forget(discard=False)  # Rows has seen to that
+            self._let_go(discard=False)  # Rows has seen to that
         elif live.lost:  # it was forgotten meanwhile
             self._means.rows.discard(self.id)
-        live.leased = not why
 
     def _new_live(self) -> LiveResponse:
         means, limits = self._means, self._means.limits
-        live = LiveResponse(
+        return LiveResponse(
             self.id,
+            self,
             self.turn.caller,
             background=self._asked.background,
             events=means.events,
             publish_every_s=limits.publish_every_s,
             room_bytes=limits.max_bytes - len(self._input),
         )
-        live.items, live.resource = self._asked.items, self._writing.resource
-        live.stop, live.forget = self._stop, self._drop
-        return live
 
     def _new(self) -> NewResponse:
         """Its row as it stands now."""
@@ -171,9 +201,9 @@ class Production:
             conversation_id=self.conversation_id,
             key_name=owner(turn.caller),
             created_at=turn.wall,
-            status=self._writing.status,
+            status=self._scribe.status,
             model=asked.model,
-            resource=self._writing.resource(),
+            resource=self._scribe.resource(),
             input_items=self._input,
             background=asked.background,
             previous_response_id=asked.previous_response_id,
@@ -182,13 +212,13 @@ class Production:
     def _write(self, delta: Delta) -> bytes:
         frames = self._writing.step(delta)
         live = self._live
-        if live is not None and frames and not live.add(frames, self._writing.count):
+        if live is not None and frames and not live.add(frames, self._scribe.count):
             self._overflow()
         return frames
 
     def _overflow(self) -> None:
         """There is more of it than is kept."""
-        self._drop()
+        self.forget(TOO_LARGE)
 
     async def _finish(self, error: Exception | None = None) -> bytes:
         """The last frames, once the row is whole or is known not to become so."""
@@ -208,16 +238,15 @@ class Production:
         try:
             return await self._last_frames(live, error)
         except Exception:
-            self._drop()
+            self.forget()
             raise
         finally:
             self._means.lives.remove(live)
 
     async def _last_frames(self, live: LiveResponse, error: Exception | None) -> bytes:
-        writing = self._writing
+        writing, scribe = self._writing, self._scribe
         closing = writing.closing(error)
-        so_far = writing.resource()
-        live.resource = lambda: so_far  # nobody is told how it ended before its row says so
+        self._shown = scribe.resource()  # nobody is told how it ended before its row says so
         last = closing + writing.terminal(error)
         if self._creating is not None:
             await self._creating
@@ -225,8 +254,8 @@ class Production:
             events = live.events + last
             kept = await self._means.rows.finish(
                 self.id,
-                writing.status,
-                writing.resource(),
+                scribe.status,
+                scribe.resource(),
                 events,
                 patient=self._patient,
             )
@@ -234,28 +263,17 @@ class Production:
                 self._unkept("")
         if not self.stored:
             last = closing + writing.terminal(error)
-        live.resource = writing.resource
-        live.end(last, writing.count)
+        self._shown = b""
+        live.end(last, scribe.count)
         return last
-
-    def _stop(self, _: ApplianceError) -> None:
-        """Its row is whole, or gone without us.  What ends already, ends."""
-        if not self._ended:
-            self._unkept("")
-            self._forget(discard=False)
-
-    def _drop(self) -> None:
-        """Keep nothing of it, and go on for the client that reads it."""
-        self._unkept("")
-        self._forget()
 
     def _unkept(self, why: str) -> None:
         """There will be no row: the resource says so from here on."""
         self.stored = False
         self.unstored = self.unstored or why
-        self._writing.unstored()
+        self._scribe.store = False
 
-    def _forget(self, *, discard: bool = True) -> None:
+    def _let_go(self, *, discard: bool = True) -> None:
         """Nothing of it is kept any more; who reads it elsewhere ends."""
         live, self._live = self._live, None
         if live is not None:

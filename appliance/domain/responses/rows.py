@@ -14,7 +14,11 @@ from appliance.domain.responses.tasks import Report, Tasks
 
 MAX_UNWANTED = 10_000
 PATIENCE_S = 300.0  # how long the row of a background response is tried for
-RETRY_S = 0.5
+RETRY_S, MAX_RETRY_S = 0.5, 5.0  # between two tries, ever longer
+
+
+class _Refused(ApplianceError):
+    """PostgreSQL is there, and does not take this row: it will not do so later."""
 
 
 class Rows:
@@ -36,19 +40,13 @@ class Rows:
         self._report = report
         self._unwanted: dict[str, None] = {}  # a set in the order they came
 
-    async def create(self, new: NewResponse) -> str:
-        """Why there is no live row, "" when there is one."""
-        why = await self._why_not(lambda: self._store.create(new, lease_s=self._lease_s))
-        if why:
-            self._unwant(new.id)  # it may have been written all the same
-        return why
+    async def create(self, new: NewResponse) -> bool:
+        """Whether there is a live row."""
+        return await self._made(new.id, lambda: self._store.create(new, lease_s=self._lease_s))
 
-    async def keep(self, new: NewResponse, events: bytes) -> str:
-        """Why a whole response has no row, "" when it has one."""
-        why = await self._why_not(lambda: self._store.keep(new, events))
-        if why:
-            self._unwant(new.id)
-        return why
+    async def keep(self, new: NewResponse, events: bytes) -> bool:
+        """Whether a whole response has a row."""
+        return await self._made(new.id, lambda: self._store.keep(new, events))
 
     async def finish(
         self,
@@ -66,16 +64,16 @@ class Rows:
             nonlocal written
             written = await self._store.finish(response_id, status, resource, events)
 
-        loop, told = asyncio.get_running_loop(), False
+        loop, pause_s = asyncio.get_running_loop(), RETRY_S
         until = loop.time() + (PATIENCE_S if patient else 0.0)
-        while why := await self._why_not(write):
-            if loop.time() >= until:
+        while (failure := await self._failure(write)) is not None:
+            if isinstance(failure, _Refused) or loop.time() >= until:
                 self._unwant(response_id)
                 break
-            if not told:  # once: it may be hundreds of tries, of many responses
-                self._report("response_not_stored_yet", PartUnavailable(why, part="postgres"))
-                told = True
-            await asyncio.sleep(RETRY_S)
+            if pause_s == RETRY_S:  # once: it may be dozens of tries, of many responses
+                self._report("response_not_stored_yet", failure)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_RETRY_S)
         return written
 
     def discard(self, response_id: str) -> None:
@@ -89,6 +87,12 @@ class Rows:
             if not await self._delete(response_id):
                 return
 
+    async def _made(self, response_id: str, write: Callable[[], Awaitable[None]]) -> bool:
+        if await self._failure(write) is None:
+            return True
+        self._unwant(response_id)  # it may have been written all the same
+        return False
+
     def _unwant(self, response_id: str) -> None:
         """Not deleted at once: PostgreSQL has just failed, or has more to do than it can."""
         self._unwanted[response_id] = None
@@ -99,20 +103,22 @@ class Rows:
         async def delete() -> None:
             await self._store.delete(response_id)
 
-        if await self._why_not(delete):
+        if await self._failure(delete) is not None:
             return False
         self._unwanted.pop(response_id, None)
         return True
 
-    async def _why_not(self, write: Callable[[], Awaitable[None]]) -> str:
+    async def _failure(self, write: Callable[[], Awaitable[None]]) -> ApplianceError | None:
+        """Why `write` is not done, or not known to be; None where it is."""
         try:
             async with asyncio.timeout(self._store_s):
                 await write()
         except TimeoutError:
-            return f"PostgreSQL did not answer within {self._store_s:g} s"
-        except ApplianceError as exc:
-            return str(exc)
+            late = f"PostgreSQL did not answer within {self._store_s:g} s"
+            return PartUnavailable(late, part="postgres")
+        except PartUnavailable as exc:
+            return exc
         except Exception as exc:  # noqa: BLE001 - an answer is not lost for its row
             self._report("response_not_stored", exc)
-            return "the row was refused"
-        return ""
+            return _Refused(str(exc))
+        return None

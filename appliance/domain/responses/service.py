@@ -23,7 +23,7 @@ from appliance.domain.responses.live import LiveResponse, LiveResponses, owner
 from appliance.domain.responses.means import Means
 from appliance.domain.responses.orphans import Orphans
 from appliance.domain.responses.ports import ResponseEvents, ResponseStore
-from appliance.domain.responses.production import DEGRADED, Production
+from appliance.domain.responses.production import DEGRADED, NO_MEMORY, Production
 from appliance.domain.responses.record import LIVE, Item, ResponseRequest, StoredResponse, id_of
 from appliance.domain.responses.rows import Rows
 from appliance.domain.responses.tasks import Report, Tasks
@@ -63,7 +63,7 @@ class ResponseService:
         rows = Rows(
             store, self._tasks, store_s=limits.store_s, lease_s=limits.lease_s, report=report
         )
-        self._orphans = Orphans(store, events, wire)
+        self._orphans = Orphans(store, events, wire, monotonic)
         self._follower = Follower(store, events, self._orphans, wire, limits, monotonic)
         lives = LiveResponses()
         self._means = Means(chat, rows, lives, events, self._tasks, wire, limits, seal, report)
@@ -124,14 +124,14 @@ class ResponseService:
         """The resource as it is now.  Raises NotFound, and PartUnavailable(part="postgres")."""
         live = self._live(response_id, caller)
         if live is not None:
-            return live.resource()
+            return live.producer.resource()
         return (await self._row(response_id, caller)).resource
 
     async def input_items(self, response_id: str, caller: Caller) -> list[Item]:
         """What its request said, in order.  Raises as `get`."""
         live = self._live(response_id, caller)
         if live is not None:
-            return list(live.items)
+            return list(live.producer.input_items)
         items: list[Item] = self._wire.decoded((await self._row(response_id, caller)).input_items)
         return items
 
@@ -145,7 +145,7 @@ class ResponseService:
             if row.status in LIVE:
                 self._events.cancel(row.trace_id)
             return
-        live.forget()
+        live.producer.forget()
         await self._store.delete(response_id)
 
     async def cancel(self, response_id: str, caller: Caller) -> bytes:
@@ -157,11 +157,12 @@ class ResponseService:
         live = self._live(response_id, caller)
         if live is not None:
             _require_background(live.background)
-            live.stop(Cancelled("it was asked to be cancelled"))
+            producer = live.producer  # which is let go of when it is over
+            producer.stop(Cancelled("it was asked to be cancelled"))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.lease_s):
                     await live.over()
-            return live.resource()
+            return producer.resource()
         row = await self._row(response_id, caller)
         _require_background(row.background)
         if row.status in LIVE and await self._store.ask_cancel(response_id):
@@ -194,6 +195,7 @@ class ResponseService:
             group.create_task(self._again(self.renew))
             group.create_task(self._again(self.look_after_orphans))
             group.create_task(self._again(self._means.rows.delete_unwanted))
+            group.create_task(self._again(self.shed))
 
     async def renew(self) -> None:
         """Renew the leases of all that is produced here, and end what somebody asked to end.
@@ -206,13 +208,18 @@ class ResponseService:
             ended = await self._store.renew(leased, lease_s=lease_s)
         for response_id in ended:
             if (live := lives.get(response_id)) is not None:
-                live.stop(Cancelled("it was asked to be cancelled, or deleted"))
+                live.producer.stop(Cancelled("it was asked to be cancelled, or deleted"))
 
     async def look_after_orphans(self) -> None:
         """Those of other gateways that are there now.  Raises PartUnavailable."""
-        found = await self._store.orphans(most=ORPHANS_A_ROUND)
-        lives = self._means.lives
-        await asyncio.gather(*(self._orphans.settled(row) for row in found if row.id not in lives))
+        own = [live.id for live in self._means.lives.all()]
+        found = await self._store.orphans(own, most=ORPHANS_A_ROUND)
+        await asyncio.gather(*(self._orphans.settled(row) for row in found))
+
+    async def shed(self) -> None:
+        """Hold no more frames than `max_live_bytes`: the largest responses are not kept."""
+        for live in self._means.lives.above(self._limits.max_live_bytes):
+            live.producer.forget(NO_MEMORY)
 
     async def drain(self, within_s: float) -> None:
         """Begin no background response any more; let those that are produced finish for
@@ -221,7 +228,7 @@ class ResponseService:
         running = [live for live in self._means.lives.all() if live.background]
         await _over(running, within_s)
         for live in running:
-            live.stop(PartUnavailable("The gateway is stopping.", part="gateway"))
+            live.producer.stop(PartUnavailable("The gateway is stopping.", part="gateway"))
         await _over(running, self._limits.store_s + LAST_WORDS_S)
 
     async def close(self) -> None:
@@ -274,7 +281,7 @@ class ResponseService:
         """Some gateway was asked to cancel one that may be ours."""
         live = self._means.lives.get(id_of(trace_id))
         if live is not None and live.background:
-            live.stop(Cancelled("it was asked to be cancelled"))
+            live.producer.stop(Cancelled("it was asked to be cancelled"))
 
 
 def _require_background(background: bool) -> None:

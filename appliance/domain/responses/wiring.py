@@ -40,7 +40,8 @@ class ResponseLimits:
 
     `hold_s`: how long headers wait for content; `store_s`: how long an answer waits for its row;
     `max_bytes` of one response, frames and input together; `lease_s`: a live row whose gateway was
-    silent for so long is an orphan; `total_s`: how long a response may take in all.
+    silent for so long is an orphan; `total_s`: how long a response may take in all;
+    `max_live_bytes` of frames in memory, of all responses.
     """
 
     hold_s: float
@@ -52,3 +53,4 @@ class ResponseLimits:
     unstored: str = ""
     publish_every_s: float = 0.1
     max_chain: int = 1000
+    max_live_bytes: int = 512 * 1024 * 1024

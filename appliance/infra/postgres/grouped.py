@@ -6,11 +6,12 @@ more there is to do, the less each takes; nobody lingers for others to come.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, Generic, Protocol, TypeVar
 
 from appliance.domain.errors import PartUnavailable
+from appliance.domain.tasks import ended
 
 MOST: Final = 64
 ALONE_BYTES: Final = 128 * 1024  # one that is larger takes its time by itself
@@ -32,7 +33,8 @@ R = TypeVar("R")
 class Grouped(Generic[V, R]):
     """`write` takes up to MOST values, in their order, and answers for each.  It has to come
     to an end by itself: who waits for it may have left.  After `slow_s` nobody waits for a group
-    that is being written, on a connection to nowhere perhaps."""
+    that is being written, on a connection to nowhere perhaps.  `close` it before what `write`
+    needs."""
 
     def __init__(
         self, write: Callable[[Sequence[V]], Awaitable[Sequence[R]]], *, slow_s: float = SLOW_S
@@ -40,12 +42,16 @@ class Grouped(Generic[V, R]):
         self._write = write
         self._slow_s = slow_s
         self._waiting: dict[asyncio.Future[R], V] = {}
-        self._writers: set[asyncio.Task[None] | None] = set()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._begun = 0.0  # when a group was last taken, by the loop's clock
 
     async def add(self, value: V) -> R:
         """What `write` says of `value`.  Raises what it raises for all of a group, where that is
-        PartUnavailable, or for `value` alone: one that is refused is no fault of the others."""
+        PartUnavailable, or for `value` alone: one that is refused is no fault of the others; and
+        PartUnavailable(part="postgres") for what was not written when it was closed."""
+        if self._closed:
+            raise _over()
         if value.size_bytes > ALONE_BYTES:
             return (await self._write([value]))[0]
         loop = asyncio.get_running_loop()
@@ -58,7 +64,16 @@ class Grouped(Generic[V, R]):
         finally:
             self._waiting.pop(answer, None)
 
+    async def close(self) -> None:
+        """Nothing is written any more: whoever still waits is told."""
+        self._closed = True
+        await ended(*self._writers)
+        _refuse(self._waiting)  # a writer that had not begun has answered nobody
+
     async def _run(self) -> None:
+        writer = asyncio.current_task()
+        assert writer is not None
+        group: dict[asyncio.Future[R], V] = {}
         try:
             while group := dict(islice(self._waiting.items(), MOST)):
                 self._begun = asyncio.get_running_loop().time()
@@ -66,7 +81,8 @@ class Grouped(Generic[V, R]):
                     del self._waiting[answer]
                 await self._settle(group)
         finally:  # at once: whoever was answered may come again before a callback would run
-            self._writers.discard(asyncio.current_task())
+            self._writers.discard(writer)
+            _refuse(group)  # it was ended while it wrote them
 
     async def _settle(self, group: Mapping["asyncio.Future[R]", V]) -> None:
         try:
@@ -83,3 +99,13 @@ class Grouped(Generic[V, R]):
         for answer, each in zip(group, said, strict=True):
             if not answer.done():  # who waited has left
                 answer.set_result(each)
+
+
+def _refuse(answers: Iterable["asyncio.Future[R]"]) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(_over())
+
+
+def _over() -> PartUnavailable:
+    return PartUnavailable("PostgreSQL: nothing is written any more", part="postgres")

@@ -78,9 +78,11 @@ UPDATE api_responses SET cancel_asked = true WHERE id = %s AND lease_until IS NO
 # Leased anew to whoever takes it up, so that no two do.  Should the gateway that made it come back
 # from wherever it was, it is told to stop as by a cancel.
 _ORPHANS = f"""
-UPDATE api_responses SET lease_until = now() + make_interval(secs => %s), cancel_asked = true
-WHERE id IN (SELECT id FROM api_responses WHERE lease_until < now()
-    ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED)
+UPDATE api_responses SET cancel_asked = true,
+    lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE id IN (SELECT id FROM api_responses
+    WHERE lease_until < now() AND NOT id = ANY(%(but)s::text[])
+    ORDER BY lease_until LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING {_KEPT}, true AS orphaned
 """
 
@@ -107,6 +109,11 @@ class PostgresResponseStore:
         self._creates = Grouped(partial(self._insert, CREATE))
         self._keeps = Grouped(partial(self._insert, KEEP))
         self._finishes = Grouped(self._finish)
+
+    async def close(self) -> None:
+        """What is being written is given up; before the pool is closed."""
+        for grouped in (self._creates, self._keeps, self._finishes):
+            await grouped.close()
 
     async def create(self, new: NewResponse, *, lease_s: float) -> None:
         """See ResponseStore.  None is made where one of its ids was forgotten meanwhile: it is as
@@ -158,14 +165,15 @@ class PostgresResponseStore:
         """See ResponseStore."""
         return await self._execute(_ASK_CANCEL, (storable_text(response_id),)) > 0
 
-    async def orphans(self, *, most: int) -> Sequence[StoredResponse]:
+    async def orphans(self, but: Sequence[str], *, most: int) -> Sequence[StoredResponse]:
         """See ResponseStore.  They are the caller's for CLAIM_S: no other gateway is told of them,
         unless somebody reads them after that."""
+        values = {"lease_s": CLAIM_S, "but": list(but), "most": most}
         async with self._transaction() as connection:
             if not self._settled():
                 await connection.execute("SELECT 1")
                 return []
-            rows = await _rows(connection, _ORPHANS, (CLAIM_S, most))
+            rows = await _rows(connection, _ORPHANS, values)
             if not self._settled():  # it was frozen meanwhile: take none
                 raise Rollback
             return [self._stored(row) for row in rows]

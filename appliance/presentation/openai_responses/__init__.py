@@ -5,13 +5,13 @@ from appliance.presentation.openai_responses.compacted import compacted
 from appliance.presentation.openai_responses.counted import input_tokens
 from appliance.presentation.openai_responses.decode import decode
 from appliance.presentation.openai_responses.encode import scribe
+from appliance.presentation.openai_responses.rebuild import rebuilt
 from appliance.presentation.openai_responses.steps import deltas_of
 from appliance.presentation.openai_responses.stored import (
     deleted,
     failure,
     input_items_page,
     output_items,
-    rebuilt,
 )
 
 __all__ = [

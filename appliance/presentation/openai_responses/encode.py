@@ -124,9 +124,10 @@ class ResponsesScribe:
         """See Scribe."""
         return self._output.compacted(sealed)
 
-    def close(self) -> bytes:
+    def close(self, *, whole: bool) -> bytes:
         """See Scribe."""
-        return self._output.end(INCOMPLETE)
+        cut = self._finish_reason in _REASONS
+        return self._output.finish(COMPLETED if whole and not cut else INCOMPLETE)
 
     def terminal(self, error: Exception | None = None, *, cancelled: bool = False) -> bytes:
         """See Scribe."""
@@ -166,8 +167,7 @@ class ResponsesScribe:
             frames += output.call(step)
         if delta.finish_reason:
             self._finish_reason = delta.finish_reason
-            cut = delta.finish_reason in _REASONS
-            frames += output.finish(INCOMPLETE if cut else COMPLETED)
+            frames += self.close(whole=True)
         return frames
 
     def _settle(self, error: Exception | None, *, cancelled: bool) -> None:

@@ -130,15 +130,12 @@ class Output:
         return self._end(self._compaction, COMPLETED)
 
     def finish(self, status: str) -> bytes:
-        """End all that is open; an answer that came to its end without a word is an empty one."""
-        opened = b""
-        if status == COMPLETED and not (self._spoke or self._called):
-            opened = self.text("")
-        return opened + self.end(status)
-
-    def end(self, status: str) -> bytes:
-        """End all that is open as it is; a call that is whole was not cut."""
-        frames = self._end_reasoning(status)
+        """End all that is open; an answer that came to its end without a word is an empty one, and
+        a call that is whole was not cut."""
+        frames = b""
+        if status == COMPLETED and not (self._spoke or self._called or self._compaction):
+            frames = self.text("")
+        frames += self._end_reasoning(status)
         for index in sorted(self._calls):
             whole = self._calls[index].whole
             frames += self._end_call(index, COMPLETED if whole else status)

@@ -20,7 +20,7 @@ def question(text: str = "Hello?", **fields: Any) -> dict[str, Any]:
 
 def ask(gateway: GatewayProcess, **fields: Any) -> dict[str, Any]:
     """The resource of a new response."""
-    answer = httpx.post(gateway.url + ROUTE, json=question(**fields), timeout=20)
+    answer = httpx.post(gateway.url + ROUTE, json=question(**fields), timeout=60)
     assert answer.status_code == 200, answer.text
     resource: dict[str, Any] = answer.json()
     return resource
@@ -28,7 +28,7 @@ def ask(gateway: GatewayProcess, **fields: Any) -> dict[str, Any]:
 
 def get(gateway: GatewayProcess, response_id: str) -> dict[str, Any]:
     """The resource as it is now."""
-    resource: dict[str, Any] = httpx.get(f"{gateway.url}{ROUTE}/{response_id}", timeout=20).json()
+    resource: dict[str, Any] = httpx.get(f"{gateway.url}{ROUTE}/{response_id}", timeout=60).json()
     return resource
 
 
@@ -36,7 +36,7 @@ def get(gateway: GatewayProcess, response_id: str) -> dict[str, Any]:
 def streamed(gateway: GatewayProcess, **fields: Any) -> Iterator[Iterator[Event]]:
     """The events of a new response, as they come."""
     body = question(stream=True, **fields)
-    with httpx.stream("POST", gateway.url + ROUTE, json=body, timeout=20) as answer:
+    with httpx.stream("POST", gateway.url + ROUTE, json=body, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         yield _events(answer)
 
@@ -50,7 +50,7 @@ def replayed(
     if after >= 0:
         query["starting_after"] = after
     url = f"{gateway.url}{ROUTE}/{response_id}"
-    with httpx.stream("GET", url, params=query, timeout=20) as answer:
+    with httpx.stream("GET", url, params=query, timeout=60) as answer:
         assert answer.status_code == 200, answer.read()
         yield _events(answer)
 

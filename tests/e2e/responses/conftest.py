@@ -12,7 +12,7 @@ from tests.fakes.postgres import Cluster
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fixtures_nats import NatsServer
 
-LEASE_S = 1.0
+LEASE_S = 4.0  # a busy machine may halt a gateway that lives for some seconds
 Start = Callable[..., GatewayProcess]
 
 
@@ -21,7 +21,14 @@ class State:
     """What the gateways share; `start()` makes one more, ended with the module."""
 
     nats: NatsServer
+    dsn: str
     start: Start
+
+
+@pytest.fixture(scope="module")
+def lease_s() -> float:
+    """Of the gateways of a module."""
+    return LEASE_S
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +37,14 @@ def state(
     migrated: str,
     backend: ScriptedBackend,
     tmp_path_factory: pytest.TempPathFactory,
+    lease_s: float,
 ) -> Iterator[State]:
     folder = tmp_path_factory.mktemp("responses")
     nats = NatsServer(folder)
-    (folder / "dsn").write_text(postgres_cluster.create_database(migrated))
+    dsn = postgres_cluster.create_database(migrated)
+    (folder / "dsn").write_text(dsn)
     (folder / "token").write_text(nats.config.token)
-    config = _config(backend, folder, nats)
+    config = _config(backend, folder, nats, lease_s)
     with ExitStack() as stack:
         nats.start()
         stack.callback(nats.kill)
@@ -44,7 +53,7 @@ def state(
             own = tmp_path_factory.mktemp("gateway")
             return stack.enter_context(GatewayProcess(own, config))
 
-        yield State(nats, start)
+        yield State(nats, dsn, start)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +66,7 @@ def other(state: State) -> GatewayProcess:
     return state.start()
 
 
-def _config(backend: ScriptedBackend, folder: Path, nats: NatsServer) -> str:
+def _config(backend: ScriptedBackend, folder: Path, nats: NatsServer, lease_s: float) -> str:
     return f"""{backend_config(backend.base_url)}
 [gateway]
 drain_s = 0.5
@@ -67,5 +76,5 @@ dsn = "file:{folder / "dsn"}"
 url = "{nats.config.url}"
 token = "file:{folder / "token"}"
 [responses]
-lease_s = {LEASE_S}
+lease_s = {lease_s}
 """

@@ -59,7 +59,7 @@ def test_kill_9_in_the_middle_loses_nothing_that_was_whole(
 def _has(gateway: GatewayProcess, response_id: str, text: str) -> bool:
     """Whether `text` has reached this gateway; ends reading there."""
     url = f"{gateway.url}{ROUTE}/{response_id}"
-    with httpx.stream("GET", url, params={"stream": "true"}, timeout=20) as answer:
+    with httpx.stream("GET", url, params={"stream": "true"}, timeout=60) as answer:
         return any(f'"delta":"{text}"' in line for line in answer.iter_lines())
 
 
@@ -91,17 +91,17 @@ def test_without_postgresql_answers_come_and_say_that_they_are_not_stored(
     config = f'{backend_config(backend.base_url)}\n[postgres]\ndsn = "file:{folder / "dsn"}"\n'
     with GatewayProcess(folder, config) as alone:
         url = alone.url + ROUTE
-        once = httpx.post(url, json=question(), timeout=20)
+        once = httpx.post(url, json=question(), timeout=60)
         assert once.json()["store"] is False
         assert once.headers["x-store"] == "degraded:postgres"
-        with httpx.stream("POST", url, json=question(stream=True), timeout=20) as stream:
+        with httpx.stream("POST", url, json=question(stream=True), timeout=60) as stream:
             assert stream.headers["x-store"] == "degraded:postgres"
             assert '"store":false' in [x for x in stream.iter_lines() if x][-1]
-        error_of(httpx.post(url, json=question(background=True), timeout=20), 503)
+        error_of(httpx.post(url, json=question(background=True), timeout=60), 503)
         continued = question(previous_response_id="resp_x")
-        error_of(httpx.post(url, json=continued, timeout=20), 503)
-        error_of(httpx.get(f"{url}/resp_x", timeout=20), 503)
-        chatted = httpx.post(alone.url + CHAT, json=chat_question(), timeout=20)
+        error_of(httpx.post(url, json=continued, timeout=60), 503)
+        error_of(httpx.get(f"{url}/resp_x", timeout=60), 503)
+        chatted = httpx.post(alone.url + CHAT, json=chat_question(), timeout=60)
         assert chatted.status_code == 200
         assert "x-store" not in chatted.headers
 
@@ -116,5 +116,5 @@ def test_without_nats_responses_are_stored_and_read_when_they_are_whole(
     assert replay(other, seen[0]["response"]["id"]) == seen
     backend.queue(stalled())
     made = ask(one, background=True)
-    answer = httpx.post(f"{other.url}{ROUTE}/{made['id']}/cancel", timeout=20)
+    answer = httpx.post(f"{other.url}{ROUTE}/{made['id']}/cancel", timeout=60)
     assert answer.json()["status"] == "cancelled"

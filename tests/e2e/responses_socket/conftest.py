@@ -8,8 +8,6 @@ from tests.fakes.gateway import GatewayProcess, backend_config
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fakes.socket_client import SocketClient
 
-IDLE_S = 2.0
-
 
 @pytest.fixture(scope="module")
 def gateway(
@@ -17,13 +15,12 @@ def gateway(
 ) -> Iterator[GatewayProcess]:
     config = (
         backend_config(backend.base_url)
-        + f"""
+        + """
 [gateway]
 max_body_bytes = 65536
 drain_s = 0.5
 [responses]
 store = false
-websocket_idle_s = {IDLE_S}
 """
     )
     with GatewayProcess(tmp_path_factory.mktemp("gateway"), config) as running:

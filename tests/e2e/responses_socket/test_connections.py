@@ -1,7 +1,10 @@
 """A WebSocket as a connection: who may open one, and how it ends."""
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,11 +14,13 @@ from tests.e2e.test_access import appliance
 from tests.fakes.actions import Stall, after_chunks, paced
 from tests.fakes.answers import chat
 from tests.fakes.gateway import GatewayProcess, backend_config
+from tests.fakes.processes import family
 from tests.fakes.scripted_backend import ScriptedBackend
 from tests.fakes.socket_client import SocketClient, create
 from tests.fakes.until import until
 
 PAGE = "https://chat.example"
+IDLE_S = 2
 
 
 def refused(url: str, status: int, path: str = "", **headers: str) -> dict[str, str]:
@@ -85,17 +90,28 @@ def test_without_an_upgrade_the_path_is_not_there_to_get(gateway: GatewayProcess
     assert httpx.get(f"{gateway.url}/v1/responses").status_code == 405
 
 
-def test_a_connection_without_a_request_is_closed(gateway: GatewayProcess) -> None:
-    with SocketClient(gateway.url) as socket:
+@pytest.fixture(scope="module")
+def closing(
+    backend: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway that soon closes a connection without a request."""
+    config = backend_config(backend.base_url)
+    config += f"[responses]\nstore = false\nwebsocket_idle_s = {IDLE_S}.0\n"
+    with GatewayProcess(tmp_path_factory.mktemp("closing"), config) as running:
+        yield running
+
+
+def test_a_connection_without_a_request_is_closed(closing: GatewayProcess) -> None:
+    with SocketClient(closing.url) as socket:
         assert socket.ask()["type"] == "response.completed"
-        assert socket.until_closed() == ([], 1000, "No request for 2 s.")
+        assert socket.until_closed() == ([], 1000, f"No request for {IDLE_S} s.")
 
 
 def test_a_turn_that_takes_longer_is_not_an_idle_connection(
-    gateway: GatewayProcess, backend: ScriptedBackend
+    closing: GatewayProcess, backend: ScriptedBackend
 ) -> None:
     backend.queue(paced(chat(["word "] * 12), 0.2))
-    with SocketClient(gateway.url) as socket:
+    with SocketClient(closing.url) as socket:
         assert socket.ask()["type"] == "response.completed"
         assert socket.ask()["type"] == "response.completed"
 
@@ -128,7 +144,23 @@ def test_a_stopping_gateway_ends_turns_with_words_and_connections_with_a_code(
             assert (last["type"], last["status"]) == ("error", 503)
         else:
             assert last["type"] == "response.failed"
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(60) == 0
+
+
+def test_a_turn_whose_client_takes_nothing_until_its_time_is_over_has_failed(
+    backend: ScriptedBackend, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backend.forget()
+    backend.queue(chat(["x" * 8_000] * 2_000))  # more than all buffers on its way
+    config = backend_config(backend.base_url)
+    config += "[gateway]\ntotal_timeout_s = 2.0\n[responses]\nstore = false\n"
+    gateway = GatewayProcess(tmp_path_factory.mktemp("stuck"), config)
+    with gateway, SocketClient(gateway.url) as socket:
+        socket.send(create())
+        line = gateway.wait_log("request", method="WEBSOCKET")
+        assert (line["status"], line["error"]) == (504, "BackendTimeout")
+        _, code, _ = socket.until_closed()
+        assert code in (1011, 1006)  # as far as it reads on before it is cut
 
 
 def test_a_killed_gateway_is_a_cut_connection(
@@ -155,9 +187,22 @@ def test_a_message_may_come_in_many_frames(gateway: GatewayProcess) -> None:
         assert socket.turn()[-1]["type"] == "response.completed"
 
 
-def test_what_a_connection_held_is_free_once_it_is_gone(gateway: GatewayProcess) -> None:
-    """A hundred connections, each with a turn, leave nothing that one more could trip over."""
+def open_sockets(gateway: GatewayProcess) -> int:
+    """Of the gateway and whatever it started."""
+    assert gateway.process is not None
+    count = 0
+    for pid in family(gateway.process.pid):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                count += os.readlink(file).startswith("socket:")
+    return count
+
+
+def test_connections_that_are_gone_leave_no_socket_open(gateway: GatewayProcess) -> None:
+    with SocketClient(gateway.url) as socket:
+        assert socket.ask()["type"] == "response.completed"
+        before = open_sockets(gateway)  # one of a connection among them
     for _ in range(100):
         with SocketClient(gateway.url) as socket:
             assert socket.ask()["type"] == "response.completed"
-    until(lambda: len([x for x in gateway.log if x.get("status") == 101]) >= 100)
+    until(lambda: open_sockets(gateway) <= before, lambda: f"{open_sockets(gateway)} > {before}")

@@ -46,7 +46,7 @@ def said_to(backend: ScriptedBackend) -> list[tuple[str, str]]:
 
 
 def post(gateway: GatewayProcess, path: str = URL, **body: Any) -> Any:
-    answer = httpx.post(gateway.url + path, json={"model": "scripted", **body}, timeout=20)
+    answer = httpx.post(gateway.url + path, json={"model": "scripted", **body}, timeout=60)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -133,7 +133,7 @@ def test_a_compacted_conversation_goes_on_from_its_summary(
         ({"input": "Hi"}, 400, "model"),
         ({"model": "scripted"}, 400, "input"),
         ({"model": "scripted", "input": []}, 400, "input"),
-        ({"model": "nobody", "input": "Hi"}, 404, None),
+        ({"model": "nobody", "input": "Hi"}, 404, "model"),
         ({"model": "scripted", "previous_response_id": "resp_none"}, 404, "previous_response_id"),
         (
             {"model": "scripted", "input": [{"type": "compaction", "encrypted_content": "no"}]},
@@ -143,11 +143,11 @@ def test_a_compacted_conversation_goes_on_from_its_summary(
     ],
 )
 def test_what_cannot_be_compacted_is_refused(
-    storing: GatewayProcess, body: dict[str, Any], status: int, param: str | None
+    storing: GatewayProcess, body: dict[str, Any], status: int, param: str
 ) -> None:
     answer = httpx.post(f"{storing.url}{URL}/compact", json=body)
     assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["param"] in (param, "model")
+    assert answer.json()["error"]["param"] == param
 
 
 def test_a_summary_somebody_changed_is_refused_on_every_way_in(storing: GatewayProcess) -> None:

@@ -174,7 +174,7 @@ def test_every_frame_says_which_lane_it_belongs_to(socket: SocketClient) -> None
 @pytest.mark.parametrize(
     "behaviour",
     [
-        paced(chat(["word "] * 200), 0.02),
+        paced(chat(["word "] * 1000), 0.02),
         after_chunks(0, Stall(), chat()),
         before_headers(Stall(), chat()),
     ],
@@ -196,7 +196,7 @@ def test_a_client_that_leaves_aborts_the_backend_request(
         socket.line.close()
     else:
         socket.line.socket.close()
-    backend.wait_hang_up(timeout_s=3)
+    backend.wait_hang_up()
     record = wait_spooled(gateway.spool, lambda r: r["messages"][0]["content"] == text)
     assert (record["status"], record["surface"]) == ("cancelled", "openai_responses")
 

@@ -15,7 +15,10 @@ from tests.fakes.chat_backend import KeptExchanges
 from tests.fakes.chat_service import chat_service
 from tests.fakes.stored_responses import response
 
-LOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+LOCKED = """
+SELECT count(*) FROM pg_locks WHERE NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 async def test_a_write_that_outlasts_the_gateway_is_given_up_before_its_connections(

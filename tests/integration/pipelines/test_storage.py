@@ -145,6 +145,14 @@ def test_a_table_that_an_upgrade_brings_is_seen_once_it_is_there(url: str, fresh
     assert ticks.has_instigators_table()
 
 
+def test_a_migration_of_data_that_was_not_done_is_seen_once_it_is(url: str) -> None:
+    ticks = PooledPostgresStorage(url).schedule_storage
+    assert isinstance(ticks, TicksStorage)
+    assert not ticks.has_built_index("of_some_later_release")
+    ticks.mark_index_built("of_some_later_release")
+    assert ticks.has_built_index("of_some_later_release")
+
+
 def _backend(url: str) -> int:
     with shared_engine(url).connect() as connection:
         return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())

@@ -1,4 +1,4 @@
-"""The pieces of one response as they are in EVT, and then as they come.
+"""The pieces of one response as they are in EVT, and as they come then.
 
 An ephemeral consumer in memory, pulled: what is not asked for waits in the stream, so a slow reader
 costs no memory.  It is ordered: where a message is missing, or the server was away, a new one goes
@@ -10,7 +10,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import nats.errors
@@ -28,6 +28,7 @@ HEARTBEAT_S: Final = 2.0
 SILENCE_S: Final = 5.0
 CREATE_S: Final = 2.0
 CLOSE_S: Final = 1.0
+KEPT_S: Final = 10.0  # for all there is: 64 MiB take less than a second on a machine at rest
 RETRY_S: Final = 0.25
 PATIENCE_S: Final = 10.0  # for a server that is away while somebody reads
 IDLE_S: Final = 30.0  # a reader that asks for nothing for so long gets a new consumer
@@ -39,6 +40,15 @@ Current = Callable[[], Client | None]
 
 class _Lost(Exception):
     """The consumer is gone, or was never made; `str()` says why."""
+
+
+class _Found(NamedTuple):
+    """What a message holds: None where it is no piece.  `sequence` is its place in the stream, and
+    `pending` messages are behind it now."""
+
+    sequence: int
+    pending: int
+    piece: Piece | None
 
 
 async def follow(
@@ -57,7 +67,7 @@ async def follow(
     while True:
         try:
             async with aclosing(_from(current, subject, after)) as found:
-                async for sequence, piece in found:
+                async for sequence, _, piece in found:
                     begun, failed_at = True, 0.0
                     if piece is None:
                         continue
@@ -72,23 +82,39 @@ async def follow(
         await asyncio.sleep(RETRY_S)
 
 
-async def _from(
-    current: Current, subject: str, after: int
-) -> AsyncGenerator[tuple[int, Piece | None], None]:
-    """Pieces behind the stream's sequence `after`, each with its own; first of all (0, None): the
-    consumer is there.  Raises _Lost."""
+async def kept(current: Current, trace_id: str) -> list[Piece]:
+    """See ResponseEvents.kept; `current` as in `follow`.  Raises PartUnavailable(part="nats")."""
+    if not is_trace_id(trace_id):
+        return []
+    pieces: list[Piece] = []
+    try:
+        async with (
+            asyncio.timeout(KEPT_S),
+            aclosing(_from(current, subject_of(trace_id), after=0)) as found,
+        ):
+            async for _, pending, piece in found:
+                if piece is not None:
+                    pieces.append(piece)
+                if not pending:
+                    break
+    except (_Lost, TimeoutError) as exc:
+        raise PartUnavailable(f"NATS: {str(exc) or 'too slow'}", part="nats") from exc
+    return pieces
+
+
+async def _from(current: Current, subject: str, after: int) -> AsyncGenerator[_Found, None]:
+    """What is behind the stream's sequence `after`; first of all, that the consumer is there.
+    Raises _Lost."""
     client = current()
     if client is None or not client.is_connected:
         raise _Lost("no connection")
     consumer = _Consumer(client, subject, after)
     try:
-        await consumer.open()
-        yield 0, None
+        yield _Found(after, await consumer.open(), None)
         while True:
             message = await consumer.next()
-            piece = piece_of(message.headers, message.data)
-            if piece is not None:
-                yield _numbers(message.reply)[0], piece
+            sequence, _, pending = _numbers(message.reply)
+            yield _Found(sequence, pending, piece_of(message.headers, message.data))
     except (nats.errors.Error, OSError, TimeoutError) as exc:
         raise _Lost(str(exc) or type(exc).__name__) from exc
     finally:
@@ -116,8 +142,8 @@ class _Consumer:
         self._lost = ""
         self._reconnects = client.stats["reconnects"]
 
-    async def open(self) -> None:
-        """Have it made.  Raises nats errors and TimeoutError."""
+    async def open(self) -> int:
+        """Have it made; how many messages wait for it.  Raises nats errors and TimeoutError."""
         start = {"deliver_policy": "by_start_sequence", "opt_start_seq": self._after + 1}
         config = {
             "name": self._name,
@@ -132,7 +158,8 @@ class _Consumer:
         body: dict[str, Any] = {"stream_name": STREAM, "config": config}
         what = f"CONSUMER.CREATE.{STREAM}.{self._name}.{self._subject}"
         async with asyncio.timeout(CREATE_S):
-            await request(self._client.jetstream(), what, body)
+            made = await request(self._client.jetstream(), what, body)
+        return int(made["num_pending"])
 
     async def next(self) -> Msg:
         """The next message, however long it takes.  Raises _Lost and nats errors."""
@@ -206,9 +233,10 @@ class _Consumer:
         self._asked = 0
 
 
-def _numbers(reply: str) -> tuple[int, int]:
-    """Of `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number>…`: the stream's and the
-    consumer's; in its longer form `<domain>.<account>` stand before the stream."""
+def _numbers(reply: str) -> tuple[int, int, int]:
+    """Of `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number>.<time>.<pending>`: the
+    stream's number, the consumer's, and how many are pending; in its longer form
+    `<domain>.<account>` stand before the stream, and a token behind it all."""
     tokens = reply.split(".")
-    sequence, number = tokens[7:9] if len(tokens) > 9 else tokens[5:7]
-    return int(sequence), int(number)
+    at = 7 if len(tokens) > 9 else 5
+    return int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 3])

@@ -8,7 +8,7 @@ stops this task and nothing else.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,7 +22,7 @@ from appliance.domain.responses.ports import Piece
 from appliance.domain.tasks import ended
 from appliance.infra.nats.connection import connect
 from appliance.infra.nats.events.ends import Ends
-from appliance.infra.nats.events.follow import PATIENCE_S, follow
+from appliance.infra.nats.events.follow import PATIENCE_S, follow, kept
 from appliance.infra.nats.events.outbox import Outbox
 from appliance.infra.nats.events.pieces import (
     CANCELS,
@@ -102,6 +102,10 @@ class NatsResponseEvents:
         """See ResponseEvents.  Of one that nobody published nothing comes, for ever: whoever
         follows has an eye on its row.  A server that is away meanwhile is waited for, a little."""
         return follow(lambda: self._client, trace_id, patience_s=self._patience_s)
+
+    async def kept(self, trace_id: str) -> Sequence[Piece]:
+        """See ResponseEvents.  Nothing where no server is configured."""
+        return await kept(lambda: self._client, trace_id) if self._config.url else ()
 
     def cancel(self, trace_id: str) -> None:
         """See ResponseEvents."""

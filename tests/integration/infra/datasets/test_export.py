@@ -138,6 +138,16 @@ async def test_an_export_tells_where_its_pairs_are_in_the_stream_and_no_others(
     assert made.manifest.train + made.manifest.validation == 5
 
 
+async def test_what_is_no_row_of_the_table_parts_no_pairs_in_the_stream(
+    keep: Keep, pool: PostgresPool, target: Path
+) -> None:
+    await keep(_asked(1))
+    await keep(_rated(2, 1, 1))  # takes the second place in the stream
+    await keep(_asked(3), _asked(4))
+    made = await export(pool, DatasetConfig(), "full", target, since=None, until=None)
+    assert made.sequences == [(1, 4)]
+
+
 async def test_the_same_rows_give_the_same_bytes_and_more_rows_move_no_pair(
     keep: Keep, exported: Export, target: Path
 ) -> None:

@@ -161,7 +161,9 @@ async def test_a_lease_that_ran_out_is_an_orphan_of_one_gateway(store: Store, ot
     found = await store.get(left[0])
     assert found is not None
     assert found.orphaned
-    taken = await asyncio.gather(*(each.orphans((), most=7) for each in (store, other, store, other)))
+    taken = await asyncio.gather(
+        *(each.orphans((), most=7) for each in (store, other, store, other))
+    )
     ids = [each.id for some in taken for each in some]
     assert sorted(ids) == sorted(left)
     assert all(each.orphaned for some in taken for each in some)

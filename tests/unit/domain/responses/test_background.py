@@ -7,9 +7,16 @@ import json
 import pytest
 
 from appliance.domain.conversation.stream import Delta
-from appliance.domain.errors import BackendBusy, InvalidRequest, NotFound, PartUnavailable
+from appliance.domain.errors import (
+    BackendBusy,
+    InvalidRequest,
+    NotFound,
+    PartUnavailable,
+    RequestTooLarge,
+)
 from appliance.domain.responses.record import Status
 from tests.fakes.chat_backend import FakeBackend, said
+from tests.fakes.response_reader import Reading
 from tests.fakes.responses import (
     Gateway,
     MemoryEvents,
@@ -17,7 +24,6 @@ from tests.fakes.responses import (
     asked,
     caller,
     gateway,
-    read,
     words,
 )
 
@@ -25,10 +31,7 @@ from tests.fakes.responses import (
 async def begun(one: Gateway, trace_id: str = "t1", key: str = "", **fields: bool) -> bytes:
     """What its client gets."""
     production = await one.service.begin(asked(background=True, **fields), caller(trace_id, key))
-    await production.open()
-    answer = await production.once()
-    await production.close()
-    return answer
+    return await production.once()
 
 
 def endless() -> FakeBackend:
@@ -41,8 +44,8 @@ async def status_of(one: Gateway, response_id: str = "resp_t1") -> str:
 
 async def whole(one: Gateway, store: MemoryResponses, response_id: str = "resp_t1") -> str:
     """The status of its row, once its task is over."""
-    async with asyncio.timeout(5):
-        while response_id in one.service._means.lives:
+    async with asyncio.timeout(60):
+        while one.service._means.lives.get(response_id):
             await asyncio.sleep(0.001)
     return store.rows[response_id].status
 
@@ -156,12 +159,14 @@ async def test_a_deleted_one_is_cancelled_and_does_not_come_back() -> None:
     backend = endless()
     one = gateway(store, MemoryEvents(), backend)
     await begun(one)
-    reading = asyncio.ensure_future(read(await one.service.replay("resp_t1", caller("t2"))))
-    await asyncio.sleep(0.01)
+    reading = Reading(one)
+    await reading.has(3)
     await one.service.delete("resp_t1", caller("t2"))
     await one.service.close()
-    assert (backend.open, store.rows) == (0, {})
-    assert words(await reading)[-1].startswith("error")
+    assert (backend.open, backend.aborted, store.rows) == (0, 1, {})
+    frames = await reading.end()
+    assert frames[:3] == ["queued", "opening", "Hi"]
+    assert frames[-1].startswith("error")
 
 
 async def test_only_so_many_run_at_once() -> None:
@@ -232,6 +237,37 @@ async def test_that_its_row_waits_is_said_once() -> None:
     assert await whole(one, store) == "completed"
 
 
+class Refusing(Counting):
+    """Takes no whole row."""
+
+    async def finish(
+        self, response_id: str, status: Status, resource: bytes, events: bytes
+    ) -> bool:
+        self.tries += 1
+        raise ValueError("it is not for this table")
+
+
+async def test_a_row_that_is_refused_is_tried_once() -> None:
+    store = Refusing()
+    one = gateway(store, MemoryEvents())
+    await begun(one)
+    async with asyncio.timeout(60):
+        while one.service._means.lives.get("resp_t1"):
+            await asyncio.sleep(0.001)
+    assert (store.tries, [event for event, _ in one.reported]) == (1, ["response_not_stored"])
+    await one.service._means.rows.delete_unwanted()
+    assert store.rows == {}
+
+
+async def test_one_whose_input_alone_is_too_large_is_refused() -> None:
+    store = MemoryResponses()
+    one = gateway(store, MemoryEvents(), max_bytes=150)
+    production = await one.service.begin(asked("x" * 200, background=True), caller("t1"))
+    with pytest.raises(RequestTooLarge):
+        await production.once()
+    assert (store.rows, one.service._means.lives.background) == ({}, 0)
+
+
 async def test_what_is_too_large_to_be_kept_fails() -> None:
     store = MemoryResponses()
     one = gateway(
@@ -273,7 +309,7 @@ async def test_a_gateway_that_stops_lets_them_finish() -> None:
     store = MemoryResponses()
     one = gateway(store, MemoryEvents(), FakeBackend("local", ([0.05, *said("Hi")],)))
     await begun(one)
-    await one.service.drain(5)
+    await one.service.drain(60)
     assert store.rows["resp_t1"].status == "completed"
 
 

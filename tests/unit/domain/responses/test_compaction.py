@@ -19,7 +19,8 @@ from appliance.domain.conversation.parts import (
     Unknown,
 )
 from appliance.domain.conversation.request import ChatRequest, Extensions
-from appliance.domain.errors import InvalidRequest
+from appliance.domain.conversation.stream import Delta
+from appliance.domain.errors import BackendProtocolError, InvalidRequest
 from appliance.domain.identity import Identity
 from appliance.domain.responses.compaction import (
     PREFACE,
@@ -31,7 +32,7 @@ from appliance.domain.responses.compaction import (
     with_summaries,
 )
 from appliance.domain.sealing import Seal
-from tests.fakes.chat_backend import KeptExchanges
+from tests.fakes.chat_backend import FakeBackend, KeptExchanges
 from tests.fakes.chat_service import chat_service
 
 SEAL = Seal(b"a secret of these tests")
@@ -146,3 +147,14 @@ def test_an_earlier_summary_is_part_of_the_next_one() -> None:
     compactor = Compactor(chat_service(KeptExchanges(), Clock(time.time, time.monotonic)), SEAL)
     turn = compactor.turn(returned(sealed(SEAL, "They want tea.")), CALLER)
     assert f"[user] {PREFACE}They want tea." in turn.request.messages[1].text
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_a_summary_that_was_cut_is_sealed_for_nobody(reason: str) -> None:
+    steps = [Delta(text="They want green tea, and then"), Delta(finish_reason=reason)]
+    backend = FakeBackend("local", (steps,))
+    chat = chat_service(KeptExchanges(), Clock(time.time, time.monotonic), backend)
+    compactor = Compactor(chat, SEAL)
+    turn = compactor.turn(ChatRequest("m", (plain("user", "Tea?"),)), CALLER)
+    with pytest.raises(BackendProtocolError, match=f"was cut .{reason}."):
+        await compactor.compact(turn, [user("Tea?")])

@@ -3,13 +3,16 @@ death.  No frame comes twice, and none is missing."""
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import NotFound, PartUnavailable
 from appliance.domain.responses.production import Production
+from appliance.domain.responses.record import StoredResponse
 from tests.fakes.chat_backend import FakeBackend, said
+from tests.fakes.response_reader import Reading
 from tests.fakes.responses import (
     Gateway,
     MemoryEvents,
@@ -20,6 +23,7 @@ from tests.fakes.responses import (
     read,
     words,
 )
+from tests.fakes.until import WAIT_S
 
 WHOLE = ["opening", "a", "b", "c", "close", "completed store=True"]
 
@@ -42,25 +46,28 @@ async def replay(one: Gateway, after: int = -1) -> bytes:
 
 
 async def settle(reading: "asyncio.Future[bytes]") -> None:
-    """Let a reader come as far as it can."""
-    await asyncio.sleep(0.02)
+    """Let a reader come as far as it can: it needs turns of the loop, not time."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
     assert not reading.done()
 
 
 @pytest.mark.parametrize("after", [-1, 0, 1, 4])
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_it_is_followed_while_it_is_produced(elsewhere: bool, after: int) -> None:
-    store, events = MemoryResponses(), MemoryEvents()
-    backend, go = gated()
-    one = gateway(store, events, backend)
+    store, events, go, end = MemoryResponses(), MemoryEvents(), asyncio.Event(), asyncio.Event()
+    *middle, last = said("b", "c")
+    one = gateway(store, events, FakeBackend("local", ([Delta(text="a"), go, *middle, end, last],)))
     reader = gateway(store, events) if elsewhere else one
     production = await producing(one)
     making = asyncio.ensure_future(read(production.frames()))
-    reading = asyncio.ensure_future(replay(reader, after))
-    await settle(reading)
+    reading = Reading(reader, after)
+    await reading.has(len(WHOLE[after + 1 : 2]))
     go.set()
+    await reading.has(len(WHOLE[after + 1 : 4]))
+    end.set()
     assert words(await making) == WHOLE
-    assert words(await reading) == WHOLE[after + 1 :]
+    assert await reading.end() == WHOLE[after + 1 :]
     assert words(await replay(reader, after)) == WHOLE[after + 1 :]  # and of the row
 
 
@@ -80,46 +87,29 @@ async def test_beyond_the_end_there_is_nothing(after: int) -> None:
     assert await replay(other, after) == b""
 
 
-async def test_without_nats_another_gateway_reads_it_when_it_is_whole() -> None:
-    store, events = MemoryResponses(), MemoryEvents()
-    events.away = True
-    backend, go = gated()
-    one, other = gateway(store, events, backend), gateway(store, events)
-    production = await producing(one)
-    making = asyncio.ensure_future(read(production.frames()))
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
-    go.set()
-    await making
-    assert words(await reading) == WHOLE
-
-
-async def test_a_piece_that_was_lost_is_read_from_the_row() -> None:
-    store = MemoryResponses()
-    events = MemoryEvents(drops=lambda piece: b" b" in piece.frames)
-    backend, go = gated()
-    one, other = gateway(store, events, backend), gateway(store, events)
-    production = await producing(one)
-    making = asyncio.ensure_future(read(production.frames()))
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
-    go.set()
-    await making
-    assert words(await reading) == WHOLE
-
-
-async def test_a_last_piece_that_was_lost_is_read_from_the_row() -> None:
-    store = MemoryResponses()
-    events = MemoryEvents(drops=lambda piece: piece.last)
-    backend, go = gated()
+async def made_and_read(events: MemoryEvents, first: int) -> list[str]:
+    """What another gateway reads of one that is made to its end once `first` frames are there."""
+    store, (backend, go) = MemoryResponses(), gated()
     one, other = gateway(store, events, backend, lease_s=0.1), gateway(store, events, lease_s=0.1)
     production = await producing(one)
     making = asyncio.ensure_future(read(production.frames()))
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
+    reading = Reading(other)
+    await reading.has(first)
     go.set()
-    await making
-    assert words(await reading) == WHOLE
+    assert words(await making) == WHOLE
+    return await reading.end()
+
+
+async def test_without_nats_another_gateway_reads_it_when_it_is_whole() -> None:
+    assert await made_and_read(MemoryEvents(away=True), 0) == WHOLE
+
+
+async def test_a_piece_that_was_lost_is_read_from_the_row() -> None:
+    assert await made_and_read(MemoryEvents(drops=lambda piece: b" b" in piece.frames), 2) == WHOLE
+
+
+async def test_a_last_piece_that_was_lost_is_read_from_the_row() -> None:
+    assert await made_and_read(MemoryEvents(drops=lambda piece: piece.last), 2) == WHOLE
 
 
 @pytest.mark.parametrize("by_round", [False, True])
@@ -129,19 +119,16 @@ async def test_one_whose_gateway_died_has_failed_with_what_it_had_said(by_round:
     one, other = gateway(store, events, backend), gateway(store, events, lease_s=0.1)
     production = await producing(one)
     assert words(await anext(production.frames())) == ["opening", "a"]
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
+    reading = Reading(other)
+    await reading.has(2)
     store.expire()
     if by_round:
         await other.service.look_after_orphans()
-    assert words(await reading) == [
-        "opening",
-        "a",
-        "failed The gateway that produced this response is gone.",
-    ]
+    frames = await reading.end()
+    assert frames == ["opening", "a", "failed The gateway that produced this response is gone."]
     resource = json.loads(await other.service.get("resp_t1", caller("t9")))
     assert resource["status"] == "failed"
-    assert words(await replay(other)) == words(reading.result())
+    assert words(await replay(other)) == frames
     await production.close()
 
 
@@ -189,11 +176,11 @@ async def test_a_reader_that_knows_more_than_the_row_is_told_that_it_ends() -> N
     one, other = gateway(store, events, backend), gateway(store, events, lease_s=0.1)
     production = await producing(one)
     await anext(production.frames())
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
+    reading = Reading(other)
+    await reading.has(2)
     events.pieces.clear()
     await store.finish("resp_t1", "failed", b"{}", b"data: 0 failed\n\n")
-    assert words(await reading)[-1].startswith("error")
+    assert (await reading.end())[-1].startswith("error")
     await production.close()
 
 
@@ -217,26 +204,40 @@ async def test_a_reader_of_one_that_is_deleted_is_told_so() -> None:
     backend, _ = gated()
     one, other = gateway(store, events, backend), gateway(store, events, lease_s=0.1)
     production = await producing(one)
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
+    await anext(production.frames())
+    reading = Reading(other)
+    await reading.has(2)
     await one.service.delete("resp_t1", caller("t9"))
-    assert words(await reading)[-1].startswith("error")
+    assert (await reading.end())[-1].startswith("error")
     await production.close()
 
 
+class Asked(MemoryResponses):
+    """Counts the questions it was away for."""
+
+    refused = 0
+
+    async def chain(self, response_id: str, *, most: int) -> Sequence[StoredResponse]:
+        self.refused += self.away
+        return await super().chain(response_id, most=most)
+
+
 async def test_a_reader_waits_while_postgresql_is_away() -> None:
-    store, events = MemoryResponses(), MemoryEvents()
-    backend, go = gated()
+    store, events, (backend, go) = Asked(), MemoryEvents(), gated()
     one, other = gateway(store, events, backend), gateway(store, events, lease_s=0.05)
     production = await producing(one)
-    reading = asyncio.ensure_future(replay(other))
-    await settle(reading)
+    making = asyncio.ensure_future(read(production.frames()))
+    reading = Reading(other)
+    await reading.has(2)
     store.away = events.away = True
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(WAIT_S):
+        while store.refused < 2:
+            await asyncio.sleep(0.001)
+    await reading.has(2)
     store.away = False
     go.set()
-    await read(production.frames())
-    assert words(await reading) == WHOLE
+    await making
+    assert await reading.end() == WHOLE
 
 
 async def test_without_postgresql_nothing_is_read() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import BackendRefused, PartUnavailable
 from tests.fakes.chat_backend import FakeBackend, said
 from tests.fakes.responses import (
+    WIRE,
     LineScribe,
     MemoryEvents,
     MemoryResponses,
@@ -29,9 +31,9 @@ class BreaksOnce(LineScribe):
 
     broke = False
 
-    def close(self) -> bytes:
+    def close(self, *, whole: bool) -> bytes:
         if self.broke:
-            return super().close()
+            return super().close(whole=whole)
         self.broke = True
         raise RuntimeError("a bug")
 
@@ -91,7 +93,7 @@ async def test_a_hung_postgresql_delays_an_answer_no_longer_than_its_bound(strea
     store.hangs = True
     one = gateway(store, MemoryEvents())
     production = await one.service.begin(asked(stream=streamed), caller("t1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         if streamed:
             await production.open()
             await read(production.frames())
@@ -113,7 +115,7 @@ async def test_a_row_that_could_not_be_finished_goes_as_soon_as_it_can() -> None
     store.away = False
     assert "resp_t1" in store.rows
     upkeep = asyncio.ensure_future(one.service.maintain())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while store.rows:
             await asyncio.sleep(0.001)
     upkeep.cancel()
@@ -134,6 +136,34 @@ async def test_a_hang_up_aborts_the_backend_and_leaves_a_cancelled_row() -> None
     assert row.status == "cancelled"
     assert words(row.events)[-1] == "cancelled store=True"
     assert [exchange.status for exchange in one.exchanges.kept] == ["cancelled"]
+
+
+async def test_what_ends_it_while_its_client_takes_nothing_is_what_its_row_says() -> None:
+    store = MemoryResponses()
+    backend, _ = pausing("Hi")
+    one = gateway(store, MemoryEvents(), backend)
+    production = await one.service.begin(asked(stream=True), caller("t1"))
+    await production.open()
+    sending = asyncio.Event()
+
+    async def answer() -> None:
+        try:
+            async for _ in production.frames():
+                sending.set()
+                await asyncio.Event().wait()
+        finally:
+            await production.close()
+
+    answering = asyncio.ensure_future(answer())
+    await sending.wait()
+    production.interrupt(PartUnavailable("stopping", part="gateway"))
+    await asyncio.wait({answering})
+    await one.service.close()
+    assert answering.cancelled()
+    assert backend.open == 0
+    assert store.rows["resp_t1"].status == "failed"
+    assert words(store.rows["resp_t1"].events)[-1] == "failed store=True stopping"
+    assert [exchange.status for exchange in one.exchanges.kept] == ["failed"]
 
 
 async def test_a_hang_up_before_the_first_token_leaves_a_cancelled_row_too() -> None:
@@ -161,7 +191,7 @@ async def test_a_client_that_leaves_while_the_last_row_is_written_leaves_a_whole
     for _ in range(2):
         await anext(frames)
     ending = asyncio.ensure_future(read(frames))
-    while b"completed" not in production._writing.resource():
+    while production.status != "completed":
         await asyncio.sleep(0)
     ending.cancel()
     await asyncio.wait({ending})
@@ -190,7 +220,7 @@ async def test_a_failure_after_content_is_the_last_frame_and_the_row() -> None:
     production = await one.service.begin(asked(stream=True), caller("t1"))
     await production.open()
     seen = await read(production.frames())
-    assert words(seen) == ["opening", "Hi", "close", "failed store=True broke"]
+    assert words(seen) == ["opening", "Hi", "cut", "failed store=True broke"]
     assert store.rows["resp_t1"].status == "failed"
     assert store.rows["resp_t1"].events == seen
     assert [event for event, _ in one.reported] == ["stream_failed"]
@@ -214,10 +244,10 @@ async def test_an_interruption_is_the_last_frame_and_the_row() -> None:
 
 async def test_one_whose_end_cannot_be_written_fails_and_is_not_stored() -> None:
     store = MemoryResponses()
-    one = gateway(store, MemoryEvents())
-    production = await one.service.begin(asked(stream=True), caller("t1"))
     scribe = BreaksOnce("resp_t1", store=True)
-    production._writing.scribe = scribe
+    wire = replace(WIRE, scribe=lambda *_: scribe)
+    one = gateway(store, MemoryEvents(), wire=wire)
+    production = await one.service.begin(asked(stream=True), caller("t1"))
     await production.open()
     assert words(await read(production.frames()))[-1] == "failed store=False a bug"
     await one.service.close()
@@ -233,6 +263,25 @@ async def test_what_is_too_large_to_be_kept_arrives_and_is_not_stored() -> None:
     seen = words(await read(production.frames()))
     await one.service.close()
     assert (len(seen), seen[-1], store.rows) == (13, "completed store=False", {})
+    assert production.unstored == "refused:max_bytes"
+
+
+async def test_what_is_too_large_to_be_kept_says_so_where_it_is_asked_for_once() -> None:
+    store = MemoryResponses()
+    one = gateway(store, MemoryEvents(), FakeBackend("local", (said("x" * 900),)), max_bytes=500)
+    production = await one.service.begin(asked(), caller("t1"))
+    assert json.loads(await production.once())["store"] is False
+    assert (production.unstored, store.rows) == ("refused:max_bytes", {})
+
+
+async def test_one_whose_input_alone_is_too_large_never_has_a_row() -> None:
+    store, events = MemoryResponses(), MemoryEvents()
+    one = gateway(store, events, max_bytes=50)
+    production = await one.service.begin(asked("x" * 200, stream=True), caller("t1"))
+    await production.open()
+    assert (production.stored, production.unstored) == (False, "refused:max_bytes")
+    assert words(await read(production.frames()))[-1] == "completed store=False"
+    assert (store.rows, events.pieces) == ({}, {})
 
 
 async def test_one_that_is_deleted_while_it_is_streamed_is_not_there_afterwards() -> None:

@@ -1,6 +1,7 @@
 """A response that is a summary of its conversation: one sealed item, or a failure."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -64,6 +65,8 @@ async def test_one_that_is_asked_for_once_is_the_same() -> None:
     [
         [Delta(reasoning="hm"), Delta(finish_reason="stop")],
         [*said(" \n")],
+        [Delta(text="Tea is"), Delta(finish_reason="length")],
+        [Delta(text="Tea is"), Delta(finish_reason="content_filter")],
         [Delta(text="Tea is"), BackendRefused("no more", backend="local", status=400)],
     ],
 )
@@ -77,6 +80,15 @@ async def test_without_a_whole_summary_it_fails_and_has_no_item(steps: list[Step
     assert "compacted" not in told
     assert told[-1].startswith("failed")
     assert store.rows["resp_t1"].status == "failed"
+
+
+async def test_one_that_was_cut_fails_where_it_is_asked_for_once_too() -> None:
+    store = MemoryResponses()
+    steps = [Delta(text="Tea is"), Delta(finish_reason="length")]
+    one = gateway(store, MemoryEvents(), FakeBackend("local", (steps,)))
+    production = await one.service.begin(compacting(stream=False), caller("t1"))
+    assert json.loads(await production.once())["status"] == "failed"
+    assert "was cut (length)" in words(store.rows["resp_t1"].events)[-1]
 
 
 async def test_a_summary_whose_client_leaves_is_cancelled() -> None:

@@ -27,6 +27,13 @@ def test_the_one_unused_for_longest_is_forgotten_first() -> None:
     assert [bool(remembered.get(key(text))) for text in "abc"] == [True, False, True]
 
 
+def test_one_that_is_read_again_is_the_newest() -> None:
+    remembered = Remembered(2)
+    for text in ("a", "b", "a", "c"):  # whoever asked for it at the same time has read it, too
+        remembered.put(key(text), Read(text.encode(), 1))
+    assert [bool(remembered.get(key(text))) for text in "abc"] == [True, False, True]
+
+
 def test_a_key_is_of_the_text_and_of_how_it_is_cut() -> None:
     directions: tuple[Direction, ...] = ("left", "right")
     ways = itertools.product(("a", "b", "\ud800"), (True, False), directions)

@@ -86,7 +86,8 @@ async def test_who_leaves_before_its_turn_is_not_written(writer: Writer) -> None
     await asyncio.wait({left})
     first.cancel()  # being written: it is, without it
     writer.gate.set()
-    assert await stays == "stays!"
+    async with asyncio.timeout(10):
+        assert await stays == "stays!"
     assert writer.groups == [["first"], ["stays"]]
 
 
@@ -95,7 +96,9 @@ async def test_a_large_one_waits_for_no_group_and_keeps_none_waiting(writer: Wri
     writer.gate.clear()
     small = asyncio.ensure_future(grouped.add(Value("small")))
     large = asyncio.ensure_future(grouped.add(Value("large", ALONE_BYTES + 1)))
-    assert sorted([await writer.begun.get(), await writer.begun.get()]) == [["large"], ["small"]]
+    async with asyncio.timeout(10):
+        begun = [await writer.begun.get(), await writer.begun.get()]
+    assert sorted(begun) == [["large"], ["small"]]
     writer.gate.set()
     assert (await small, await large) == ("small!", "large!")
 
@@ -124,10 +127,10 @@ async def test_one_that_is_closed_answers_whoever_waits_and_writes_nothing_more(
     async with asyncio.timeout(10):
         await grouped.close()
         said = await asyncio.gather(writing, waiting, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with pytest.raises(PartUnavailable):
+            await grouped.add(Value("late"))
     assert [type(each) for each in said] == [PartUnavailable] * 2
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-    with pytest.raises(PartUnavailable):
-        await grouped.add(Value("late"))
     assert writer.groups == [["writing"]]
 
 
@@ -140,3 +143,16 @@ async def test_one_that_is_closed_before_its_first_write_answers_too(writer: Wri
         with pytest.raises(PartUnavailable):
             await waiting
     assert writer.groups == []
+
+
+async def test_who_has_left_costs_the_others_of_its_group_no_answer(writer: Writer) -> None:
+    grouped, writer.away = Grouped(writer), True
+    writer.gate.clear()
+    left, stays = (asyncio.ensure_future(grouped.add(Value(name))) for name in ("left", "stays"))
+    assert await writer.begun.get() == ["left", "stays"]
+    left.cancel()
+    await asyncio.wait({left})
+    writer.gate.set()
+    async with asyncio.timeout(10):
+        with pytest.raises(PartUnavailable, match="away"):
+            await stays
