@@ -58,7 +58,7 @@ def make_responses(config: Config, chat: ChatService, seal: Seal) -> Responses:
         connect_timeout_s=min(postgres.connect_timeout_s, settings.store_timeout_s),
         timeout_s=settings.store_timeout_s,
     )
-    store = PostgresResponseStore(pool, settle_s=settings.lease_s)
+    store = PostgresResponseStore(pool, stable_s=settings.lease_s)
     events = NatsResponseEvents(config.nats, socket.gethostname())
     service = ResponseService(
         chat,

@@ -54,17 +54,12 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 class TicksStorage(PostgresScheduleStorage):
     """PostgresScheduleStorage that looks once for what an upgrade brings and nothing takes away.
 
-    What is missing is looked for again.  The methods are those of Dagster 1.13.27, the second not
+    What is missing is looked for again.  The methods are those of Dagster 1.13.27, the first not
     public: tests/integration/pipelines/test_storage.py holds this to the release that is installed.
     """
 
     _instigators = False
     _built: frozenset[str] = frozenset()
-
-    def has_instigators_table(self) -> bool:
-        """Is the table of sensors and schedules there?"""
-        self._instigators = self._instigators or super().has_instigators_table()
-        return self._instigators
 
     def _has_instigators_table(self, conn: Connection) -> bool:
         self._instigators = self._instigators or super()._has_instigators_table(conn)

@@ -10,7 +10,7 @@ import msgspec
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
 from appliance.domain.events.exchange import Hit
-from appliance.domain.responses.wiring import Wire
+from appliance.domain.responses.wiring import ResponseWire
 from appliance.presentation import (
     anthropic_messages,
     ollama,
@@ -102,7 +102,7 @@ class StoredSurface(Surface):
     business of its own routes, `transport/responses.py`.
     """
 
-    wire: Wire
+    wire: ResponseWire
 
 
 RESPONSES = StoredSurface(
@@ -110,8 +110,8 @@ RESPONSES = StoredSurface(
     routes=("/v1/responses",),
     error=openai_responses.error,
     models=ModelShapes(openai_chat.listing, openai_chat.one_model),
-    wire=Wire(
-        scribe=openai_responses.scribe,
+    wire=ResponseWire(
+        encoder=openai_responses.encoder,
         deltas_of=openai_responses.deltas_of,
         output_items=openai_responses.output_items,
         rebuilt=openai_responses.rebuilt,

@@ -163,10 +163,10 @@ class TurnRunner:
         before = await self._before(asked, turn, known)
         chat = asked.continued(before.items)
         response_id = id_of(turn.identity.trace_id)
-        scribe = openai_responses.scribe(asked, chat, response_id, int(time.time()))
-        scribe.store = False
+        encoder = openai_responses.encoder(asked, chat, response_id, int(time.time()))
+        encoder.store = False
         turn.fields.update(request_model=asked.model, outcome="prepared")
-        for message in messages(scribe.opening() + scribe.terminal(), lane):
+        for message in messages(encoder.opening() + encoder.terminal(), lane):
             await self._send(message)
         self._remember(response_id, before, asked.items, known)
 

@@ -1,8 +1,7 @@
 """A streamed answer on its way to the client.  Step 9 of the path.
 
 Headers are held for the first content, up to `hold_s`, so that an early failure is a real HTTP
-error.
-After that 200 is committed, comments keep the line alive, and failures go in band.
+error.  After that 200 is committed, comments keep the line alive, and failures go in band.
 """
 
 import asyncio

@@ -40,9 +40,9 @@ def messages() -> Encode:
 
 def responses() -> Encode:
     request = openai_responses.decode(body(input="hi"), {})
-    scribe = openai_responses.scribe(request, request.continued(()), f"resp_{TRACE}", 1)
-    scribe.opening()
-    return scribe.delta
+    encoder = openai_responses.encoder(request, request.continued(()), f"resp_{TRACE}", 1)
+    encoder.opening()
+    return encoder.delta
 
 
 def chunk(text: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from appliance.domain.responses.record import (
     StoredResponse,
 )
 from appliance.domain.responses.service import ResponseService
-from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.responses.wiring import ResponseLimits, ResponseWire
 from appliance.domain.sealing import Seal
 from tests.fakes.chat_backend import FakeBackend, KeptExchanges
 from tests.fakes.chat_service import chat_service
@@ -168,8 +168,8 @@ class MemoryEvents:
         self.told.append(told)
 
 
-class LineScribe:
-    """A Scribe whose frames are `data: N word` and whose resource is as small."""
+class LineEncoder:
+    """A ResponseEncoder whose frames are `data: N word` and whose resource is as small."""
 
     def __init__(self, response_id: str, store: bool) -> None:
         self.store = store
@@ -236,7 +236,7 @@ def gateway(
     store: MemoryResponses,
     events: MemoryEvents,
     backend: FakeBackend | None = None,
-    wire: Wire | None = None,
+    wire: ResponseWire | None = None,
     **limits: Any,
 ) -> Gateway:
     """Its one model is `m`; `limits` differ from LIMITS, `wire` from WIRE."""
@@ -306,8 +306,8 @@ def _rebuilt(resource: bytes, events: bytes, message: str) -> tuple[bytes, bytes
     return json.dumps(shown).encode(), events + f"data: {count} failed {message}\n\n".encode()
 
 
-WIRE = Wire(
-    scribe=lambda asked, chat, response_id, created: LineScribe(response_id, asked.store),
+WIRE = ResponseWire(
+    encoder=lambda asked, chat, response_id, created: LineEncoder(response_id, asked.store),
     deltas_of=_steps,
     output_items=lambda resource: [{"text": json.loads(resource)["output"]}],
     rebuilt=_rebuilt,

@@ -6,11 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from appliance.domain.chat.bounded import BoundedStream
-from appliance.domain.errors import ApplianceError, BackendBusy, PartUnavailable, RequestTooLarge
+from appliance.domain.errors import (
+    ApplianceError,
+    BackendBusy,
+    InvalidRequest,
+    PartUnavailable,
+    RequestTooLarge,
+)
 from appliance.domain.responses.follow import from_memory
 from appliance.domain.responses.live import LiveResponse
-from appliance.domain.responses.production import Production
-from appliance.domain.responses.writing import Cancelled
+from appliance.domain.responses.production import DEGRADED, Production
+from appliance.domain.responses.record import ResponseRequest
+from appliance.domain.responses.wiring import ResponseLimits
+from appliance.domain.responses.writer import Cancelled
 
 BUSY_RETRY_S = 5.0
 
@@ -27,14 +35,14 @@ class BackgroundProduction(Production):
     async def open(self) -> None:
         """Return once its row is there.  Raises the error tree."""
         self._require_room()
-        begun = self._scribe.queued()
-        self._queued = self._scribe.resource()
-        begun += self._writing.opening(named=False)
-        if len(begun) + len(self._input) > self._means.limits.max_bytes:
+        begun = self._encoder.queued()
+        self._queued = self._encoder.resource()
+        begun += self._writer.opening(named=False)
+        if len(begun) + len(self._input) > self._context.limits.max_bytes:
             raise self._too_large()
         self._stream, self._live = stream, live = self._bounded(), self._new_live()
-        live.add(begun, self._scribe.count)
-        self._means.lives.add(live)
+        live.add(begun, self._encoder.count)
+        self._context.in_progress.add(live)
         try:
             await self._create(live)
         except BaseException:  # its client left: nobody knows of it
@@ -46,12 +54,12 @@ class BackgroundProduction(Production):
                 part="postgres",
             )
         self.turn.committed, self._running = True, live
-        self._means.tasks.spawn(self._produce(stream))
+        self._context.tasks.spawn(self._produce(stream))
 
     def frames(self) -> AsyncGenerator[bytes, None]:
         """See Production."""
         assert self._running is not None, "open() comes first"
-        return from_memory(self._running, 0, self._means.wire)
+        return from_memory(self._running, 0, self._context.wire)
 
     async def once(self) -> bytes:
         """Open it; the resource as it waits to be produced."""
@@ -65,8 +73,8 @@ class BackgroundProduction(Production):
         """Without effect: it goes on."""
 
     def _require_room(self) -> None:
-        most = self._means.limits.max_background
-        if self._means.lives.background >= most:
+        most = self._context.limits.max_background
+        if self._context.in_progress.background >= most:
             raise BackendBusy(
                 f"{most} background responses are in progress here",
                 backend="",
@@ -87,7 +95,7 @@ class BackgroundProduction(Production):
         raise self._too_large()
 
     def _too_large(self) -> RequestTooLarge:
-        most = self._means.limits.max_bytes
+        most = self._context.limits.max_bytes
         return RequestTooLarge(f"The response is larger than [responses] max_bytes ({most}).")
 
     def stop(self, error: ApplianceError) -> None:
@@ -102,3 +110,30 @@ class BackgroundProduction(Production):
         """See Producer."""
         super().forget(why)
         self.stop(Cancelled("it was deleted"))
+
+
+def require_storing(asked: ResponseRequest, limits: ResponseLimits) -> None:
+    """A background response has no client who waits for it: raises where it cannot be stored."""
+    if not asked.store:
+        raise InvalidRequest("`background` needs `store`: true.", param="background")
+    if limits.unstored == DEGRADED:
+        raise PartUnavailable(
+            "A background response must be stored, and no PostgreSQL is configured.",
+            part="postgres",
+        )
+    if limits.unstored:
+        raise InvalidRequest(
+            f"This gateway stores no responses ({limits.unstored}), and a background response must "
+            "be stored.",
+            param="background",
+        )
+
+
+def require_background(background: bool) -> None:
+    """Raises InvalidRequest for a response that is none: nobody but its client ends it."""
+    if not background:
+        raise InvalidRequest(
+            "Only a response created with `background`: true can be cancelled; another ends when "
+            "its client hangs up.",
+            code="response_not_background",
+        )

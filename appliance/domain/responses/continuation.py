@@ -7,7 +7,7 @@ from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound
 from appliance.domain.responses.ports import ResponseStore
 from appliance.domain.responses.record import LIVE, Item, StoredResponse
-from appliance.domain.responses.wiring import Wire
+from appliance.domain.responses.wiring import ResponseWire
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Continued:
 
 
 async def continued(
-    store: ResponseStore, wire: Wire, response_id: str, key_name: str, *, most: int
+    store: ResponseStore, wire: ResponseWire, response_id: str, key_name: str, *, most: int
 ) -> Continued:
     """What `response_id`, whose owner is `key_name`, and those before it have said.
 
@@ -66,5 +66,5 @@ def unknown_previous(response_id: str) -> NotFound:
     )
 
 
-def _items(row: StoredResponse, wire: Wire) -> list[Item]:
+def _items(row: StoredResponse, wire: ResponseWire) -> list[Item]:
     return [*wire.decoded(row.input_items), *wire.output_items(row.resource)]

@@ -15,7 +15,7 @@ from appliance.domain.responses.live import LiveResponse
 from appliance.domain.responses.orphans import Orphans
 from appliance.domain.responses.ports import Piece, ResponseEvents, ResponseStore
 from appliance.domain.responses.record import LIVE, StoredResponse
-from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.responses.wiring import ResponseLimits, ResponseWire
 from appliance.domain.tasks import ended
 
 POLL_MIN_S = 0.05
@@ -23,7 +23,9 @@ POLL_MAX_S = 1.0
 _NOTHING_MORE = "This response has failed, and nothing more is kept of it."
 
 
-async def from_memory(live: LiveResponse, first: int, wire: Wire) -> AsyncGenerator[bytes, None]:
+async def from_memory(
+    live: LiveResponse, first: int, wire: ResponseWire
+) -> AsyncGenerator[bytes, None]:
     """The frames from number `first` on, of one that this gateway produces."""
     at = first
     async with aclosing(live.read(first)) as chunks:
@@ -34,7 +36,7 @@ async def from_memory(live: LiveResponse, first: int, wire: Wire) -> AsyncGenera
         yield wire.failure(_gone(), at)
 
 
-def rest_of(whole: StoredResponse, first: int, wire: Wire) -> bytes:
+def rest_of(whole: StoredResponse, first: int, wire: ResponseWire) -> bytes:
     """The frames from number `first` on.  A gateway that died may have taken some with it that its
     client has: whoever asks for what follows them is told that it failed, too."""
     rest = frames.after(whole.events, first)
@@ -51,7 +53,7 @@ class Follower:
         store: ResponseStore,
         events: ResponseEvents,
         orphans: Orphans,
-        wire: Wire,
+        wire: ResponseWire,
         limits: ResponseLimits,
         monotonic: Callable[[], float],
     ) -> None:
@@ -109,7 +111,7 @@ class Follower:
     async def look(self, response_id: str) -> StoredResponse | None:
         """The row as it is now, an orphan looked after; without events as a rule."""
         found = await self._store.chain(response_id, most=1)
-        return await self._orphans.settled(found[-1]) if found else None
+        return await self._orphans.resolved(found[-1]) if found else None
 
     async def _pieces(self, row: StoredResponse) -> AsyncGenerator[Piece, None]:
         """As they come, until the last one; they end earlier where NATS is away, or the row is

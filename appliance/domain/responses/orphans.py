@@ -11,7 +11,7 @@ from appliance.domain.errors import PartUnavailable
 from appliance.domain.responses import frames
 from appliance.domain.responses.ports import Piece, ResponseEvents, ResponseStore
 from appliance.domain.responses.record import LIVE, StoredResponse
-from appliance.domain.responses.wiring import Wire
+from appliance.domain.responses.wiring import ResponseWire
 
 PATIENCE_S = 60.0  # how long a row waits for its events: what is settled without them stays so
 MOST_WAITING = 10_000
@@ -26,7 +26,7 @@ class Orphans:
         self,
         store: ResponseStore,
         events: ResponseEvents,
-        wire: Wire,
+        wire: ResponseWire,
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class Orphans:
         self._monotonic = monotonic
         self._waiting: dict[str, float] = {}  # for their events, since when; the oldest first
 
-    async def settled(self, row: StoredResponse) -> StoredResponse | None:
+    async def resolved(self, row: StoredResponse) -> StoredResponse | None:
         """`row` as it is once it was looked after: the same where it is no orphan, or where its
         events are not to be had yet; None where nothing is kept of it.
 

@@ -84,7 +84,7 @@ class ResponseEvents(Protocol):
         """Have `told(trace_id)` called for every cancel any gateway sends."""
 
 
-class Scribe(Protocol):
+class ResponseEncoder(Protocol):
     """Writes one response in its wire; presentation implements it.  Every frame has the next
     sequence number, from 0.  `store` is what the resource says of itself: it may turn False as
     long as the terminal frame is not written.  `sources` are those of its knowledge; None adds

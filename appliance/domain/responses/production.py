@@ -1,7 +1,7 @@
 """One response being made: what becomes of a POST of /v1/responses, and of a turn of its WebSocket.
 
-The chat service answers, a scribe writes frames of it, and those that are to be kept are also held
-in memory, handed to other gateways and become a row.  The row is whole before the last frame
+The chat service answers, an encoder writes frames of it, and those that are to be kept are also
+held in memory, handed to other gateways and become a row.  The row is whole before the last frame
 leaves, or that frame says that nothing is stored.
 
     once         `once()`
@@ -17,11 +17,11 @@ from appliance.domain.chat.bounded import BoundedStream
 from appliance.domain.chat.turn import Turn
 from appliance.domain.conversation.stream import Delta
 from appliance.domain.errors import ApplianceError
+from appliance.domain.responses.context import ProductionContext
 from appliance.domain.responses.live import LiveResponse, owner
-from appliance.domain.responses.means import Means
-from appliance.domain.responses.ports import Scribe
+from appliance.domain.responses.ports import ResponseEncoder
 from appliance.domain.responses.record import Item, NewResponse, ResponseRequest, Status
-from appliance.domain.responses.writing import Cancelled, SummaryWriting, Writing
+from appliance.domain.responses.writer import Cancelled, FrameWriter, SummaryWriter
 
 DEGRADED = "degraded:postgres"
 TOO_LARGE = "refused:max_bytes"
@@ -41,10 +41,10 @@ class Production:
 
     def __init__(
         self,
-        means: Means,
+        context: ProductionContext,
         asked: ResponseRequest,
         turn: Turn,
-        scribe: Scribe,
+        encoder: ResponseEncoder,
         *,
         response_id: str,
         earlier: Sequence[Item],
@@ -55,21 +55,21 @@ class Production:
         self.conversation_id = (
             turn.request.extensions.conversation or turn.caller.identity.correlation_id
         )
-        self.stored = asked.store and not means.limits.unstored
-        self.unstored = means.limits.unstored if asked.store else ""
-        self._means = means
+        self.stored = asked.store and not context.limits.unstored
+        self.unstored = context.limits.unstored if asked.store else ""
+        self._context = context
         self._asked = asked
-        self._scribe = scribe
-        self._writing = (
-            SummaryWriting(scribe, turn, seal=means.seal)
+        self._encoder = encoder
+        self._writer = (
+            SummaryWriter(encoder, turn, seal=context.seal)
             if asked.compacts
-            else Writing(scribe, turn)
+            else FrameWriter(encoder, turn)
         )
         self._stream: BoundedStream | None = None  # from `open` on
-        self._input = means.wire.encoded(asked.items) if self.stored else b""
-        if len(self._input) > means.limits.max_bytes:
+        self._input = context.wire.encoded(asked.items) if self.stored else b""
+        if len(self._input) > context.limits.max_bytes:
             self.stored, self.unstored = False, TOO_LARGE
-        scribe.store = self.stored
+        encoder.store = self.stored
         self._live: LiveResponse | None = None  # while it is kept
         self._shown = b""  # the resource, while it must not say how it ended
         self._creating: asyncio.Task[None] | None = None
@@ -81,10 +81,10 @@ class Production:
         self._stream = stream = self._bounded()
         if self.stored:
             self._live = self._new_live()
-            self._means.lives.add(self._live)
-            self._creating = self._means.tasks.spawn(self._create(self._live))
+            self._context.in_progress.add(self._live)
+            self._creating = self._context.tasks.spawn(self._create(self._live))
         try:
-            await stream.open(self._means.limits.hold_s)
+            await stream.open(self._context.limits.hold_s)
             if self._creating is not None:
                 await asyncio.shield(self._creating)
         except Exception:  # its client gets an error and no response
@@ -100,26 +100,26 @@ class Production:
 
     async def once(self) -> bytes:
         """The resource: whole, and stored before it is returned.  Raises the error tree."""
-        answer = await self._means.chat.once(self.turn)
+        answer = await self._context.chat.once(self.turn)
         self._ended = True
-        writing = self._writing
-        written = [writing.opening()]
-        written += [writing.step(delta) for delta in self._means.wire.deltas_of(answer)]
-        written += [writing.closing(None), writing.terminal(None)]
+        writer = self._writer
+        written = [writer.opening()]
+        written += [writer.step(delta) for delta in self._context.wire.deltas_of(answer)]
+        written += [writer.closing(None), writer.terminal(None)]
         if self.stored:
             await self._keep(b"".join(written))
-        return self._scribe.resource()
+        return self._encoder.resource()
 
     async def _keep(self, events: bytes) -> None:
-        if len(events) + len(self._input) > self._means.limits.max_bytes:
+        if len(events) + len(self._input) > self._context.limits.max_bytes:
             self._unkept(TOO_LARGE)
-        elif not await self._means.rows.keep(self._new(), events):
+        elif not await self._context.rows.keep(self._new(), events):
             self._unkept(DEGRADED)
 
     @property
     def status(self) -> Status:
         """As the resource says it."""
-        return self._scribe.status
+        return self._encoder.status
 
     def interrupt(self, error: ApplianceError) -> None:
         """End the stream now, with `error` in its last frame."""
@@ -134,7 +134,7 @@ class Production:
             return
         await self._stream.close()
         if self._live is not None and not self._ended:
-            self._settling(self._live, self.stuck or Cancelled("its client left"))
+            self._conclude(self._live, self.stuck or Cancelled("its client left"))
 
     @property
     def stuck(self) -> ApplianceError | None:
@@ -143,7 +143,7 @@ class Production:
 
     def items(self) -> list[Item]:
         """What it adds to a conversation: its input and, once it is whole, its output."""
-        said = self._means.wire.output_items(self._scribe.resource())
+        said = self._context.wire.output_items(self._encoder.resource())
         return [*self._asked.items, *said]
 
     @property
@@ -153,7 +153,7 @@ class Production:
 
     def resource(self) -> bytes:
         """See Producer."""
-        return self._shown or self._scribe.resource()
+        return self._shown or self._encoder.resource()
 
     def stop(self, error: ApplianceError) -> None:
         """See Producer.  Its row is whole, or gone without us; what ends already, ends."""
@@ -168,25 +168,25 @@ class Production:
 
     def _bounded(self) -> BoundedStream:
         return BoundedStream(
-            self._means.chat, self.turn, write=self._write, end=self._finish, failed=self._finish
+            self._context.chat, self.turn, write=self._write, end=self._finish, failed=self._finish
         )
 
     async def _create(self, live: LiveResponse) -> None:
-        live.leased = await self._means.rows.create(self._new())
+        live.leased = await self._context.rows.create(self._new())
         if not live.leased:
             self._unkept(DEGRADED)
             self._let_go(discard=False)  # Rows has seen to that
         elif live.lost:  # it was forgotten meanwhile
-            self._means.rows.discard(self.id)
+            self._context.rows.discard(self.id)
 
     def _new_live(self) -> LiveResponse:
-        means, limits = self._means, self._means.limits
+        context, limits = self._context, self._context.limits
         return LiveResponse(
             self.id,
             self,
             self.turn.caller,
             background=self._asked.background,
-            events=means.events,
+            events=context.events,
             publish_every_s=limits.publish_every_s,
             room_bytes=limits.max_bytes - len(self._input),
         )
@@ -201,18 +201,18 @@ class Production:
             conversation_id=self.conversation_id,
             key_name=owner(turn.caller),
             created_at=turn.wall,
-            status=self._scribe.status,
+            status=self._encoder.status,
             model=asked.model,
-            resource=self._scribe.resource(),
+            resource=self._encoder.resource(),
             input_items=self._input,
             background=asked.background,
             previous_response_id=asked.previous_response_id,
         )
 
     def _write(self, delta: Delta) -> bytes:
-        frames = self._writing.step(delta)
+        frames = self._writer.step(delta)
         live = self._live
-        if live is not None and frames and not live.add(frames, self._scribe.count):
+        if live is not None and frames and not live.add(frames, self._encoder.count):
             self._overflow()
         return frames
 
@@ -223,61 +223,61 @@ class Production:
     async def _finish(self, error: Exception | None = None) -> bytes:
         """The last frames, once the row is whole or is known not to become so."""
         if error is not None and not isinstance(error, Cancelled):
-            self._means.report("stream_failed", error, self.turn.caller.identity)
+            self._context.report("stream_failed", error, self.turn.caller.identity)
         if self._live is None:
             self._ended = True
-            return self._writing.closing(error) + self._writing.terminal(error)
+            return self._writer.closing(error) + self._writer.terminal(error)
         # A task of the service's: what was said whole is stored whole, should the client leave now.
-        return await asyncio.shield(self._settling(self._live, error))
+        return await asyncio.shield(self._conclude(self._live, error))
 
-    def _settling(self, live: LiveResponse, error: Exception | None) -> "asyncio.Task[bytes]":
+    def _conclude(self, live: LiveResponse, error: Exception | None) -> "asyncio.Task[bytes]":
         self._ended = True
-        return self._means.tasks.spawn(self._settle(live, error))
+        return self._context.tasks.spawn(self._store_and_end(live, error))
 
-    async def _settle(self, live: LiveResponse, error: Exception | None) -> bytes:
+    async def _store_and_end(self, live: LiveResponse, error: Exception | None) -> bytes:
         try:
             return await self._last_frames(live, error)
         except Exception:
             self.forget()
             raise
         finally:
-            self._means.lives.remove(live)
+            self._context.in_progress.remove(live)
 
     async def _last_frames(self, live: LiveResponse, error: Exception | None) -> bytes:
-        writing, scribe = self._writing, self._scribe
-        closing = writing.closing(error)
-        self._shown = scribe.resource()  # nobody is told how it ended before its row says so
-        last = closing + writing.terminal(error)
+        writer, encoder = self._writer, self._encoder
+        closing = writer.closing(error)
+        self._shown = encoder.resource()  # nobody is told how it ended before its row says so
+        last = closing + writer.terminal(error)
         if self._creating is not None:
             await self._creating
         if not live.lost:
             events = live.events + last
-            kept = await self._means.rows.finish(
+            kept = await self._context.rows.finish(
                 self.id,
-                scribe.status,
-                scribe.resource(),
+                encoder.status,
+                encoder.resource(),
                 events,
                 patient=self._patient,
             )
             if not kept:
                 self._unkept("")
         if not self.stored:
-            last = closing + writing.terminal(error)
+            last = closing + writer.terminal(error)
         self._shown = b""
-        live.end(last, scribe.count)
+        live.end(last, encoder.count)
         return last
 
     def _unkept(self, why: str) -> None:
         """There will be no row: the resource says so from here on."""
         self.stored = False
         self.unstored = self.unstored or why
-        self._scribe.store = False
+        self._encoder.store = False
 
     def _let_go(self, *, discard: bool = True) -> None:
         """Nothing of it is kept any more; who reads it elsewhere ends."""
         live, self._live = self._live, None
         if live is not None:
-            self._means.lives.remove(live)
+            self._context.in_progress.remove(live)
             if discard:
-                self._means.rows.discard(live.id)
+                self._context.rows.discard(live.id)
             live.lose()

@@ -1,9 +1,14 @@
 """POST /v1/responses and what can be done with a response afterwards.  Called by
 `transport/responses.py` and its WebSocket; read this first, then `production.py`.
 
+    1  begin       what it continues (continuation.py), a turn of the chat service, an encoder
+    2  open        the backend is asked; beside that its row is made, leased to us (rows.py)
+    3  frames      each delta becomes frames (writer.py, and the encoder of presentation), which
+                   live.py holds for readers here and hands to EVT for those elsewhere (follow.py)
+    4  the end     the row is whole, then the last frame leaves
+
 Stored responses are rows of PostgreSQL, so that every gateway serves what any other produced; one
-in progress is in the memory of the gateway that produces it and in the stream EVT.  A caller sees
-the responses of its own key alone: another's is as unknown as none.
+whose gateway died is an orphan (orphans.py).  A caller sees the responses of its own key alone.
 """
 
 import asyncio
@@ -15,20 +20,24 @@ from appliance.domain.chat.service import ChatService
 from appliance.domain.chat.turn import Caller
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.errors import InvalidRequest, NotFound, PartUnavailable
-from appliance.domain.responses.background import BackgroundProduction
+from appliance.domain.responses.background import (
+    BackgroundProduction,
+    require_background,
+    require_storing,
+)
 from appliance.domain.responses.compaction import summarising, with_summaries
+from appliance.domain.responses.context import ProductionContext
 from appliance.domain.responses.continuation import Continued, continued, unknown_previous
 from appliance.domain.responses.follow import Follower, from_memory, rest_of
 from appliance.domain.responses.live import LiveResponse, LiveResponses, owner
-from appliance.domain.responses.means import Means
 from appliance.domain.responses.orphans import Orphans
 from appliance.domain.responses.ports import ResponseEvents, ResponseStore
-from appliance.domain.responses.production import DEGRADED, NO_MEMORY, Production
+from appliance.domain.responses.production import NO_MEMORY, Production
 from appliance.domain.responses.record import LIVE, Item, ResponseRequest, StoredResponse, id_of
 from appliance.domain.responses.rows import Rows
 from appliance.domain.responses.tasks import Report, Tasks
-from appliance.domain.responses.wiring import ResponseLimits, Wire
-from appliance.domain.responses.writing import Cancelled
+from appliance.domain.responses.wiring import ResponseLimits, ResponseWire
+from appliance.domain.responses.writer import Cancelled
 from appliance.domain.sealing import Seal
 
 ROUNDS_A_LEASE = 3
@@ -44,7 +53,7 @@ class ResponseService:
         chat: ChatService,
         store: ResponseStore,
         events: ResponseEvents,
-        wire: Wire,
+        wire: ResponseWire,
         limits: ResponseLimits,
         *,
         seal: Seal,
@@ -66,7 +75,9 @@ class ResponseService:
         self._orphans = Orphans(store, events, wire, monotonic)
         self._follower = Follower(store, events, self._orphans, wire, limits, monotonic)
         lives = LiveResponses()
-        self._means = Means(chat, rows, lives, events, self._tasks, wire, limits, seal, report)
+        self._context = ProductionContext(
+            chat, rows, lives, events, self._tasks, wire, limits, seal, report
+        )
         events.on_cancel(self._cancel_asked)
 
     async def begin(
@@ -84,7 +95,9 @@ class ResponseService:
         `previous_response_id` is looked up.  Raises the error tree; see `continued`.
         """
         if asked.background:
-            self._require_storing(asked)
+            if self._stopping:
+                raise PartUnavailable("The gateway is stopping.", part="gateway")
+            require_storing(asked, self._limits)
         known = Continued(earlier or (), conversation_id)
         if earlier is None and asked.previous_response_id:
             known = await self.continued(asked.previous_response_id, caller)
@@ -97,11 +110,13 @@ class ResponseService:
             request = summarising(request)
         if asked.background and not request.stream:
             request = replace(request, stream=True)  # what is said can be read before it is whole
-        turn = self._means.chat.turn(request, caller)
+        turn = self._context.chat.turn(request, caller)
         response_id = id_of(caller.identity.trace_id)
-        scribe = self._wire.scribe(asked, request, response_id, int(turn.wall))
+        encoder = self._wire.encoder(asked, request, response_id, int(turn.wall))
         made = BackgroundProduction if asked.background else Production
-        return made(self._means, asked, turn, scribe, response_id=response_id, earlier=known.items)
+        return made(
+            self._context, asked, turn, encoder, response_id=response_id, earlier=known.items
+        )
 
     async def prompt(self, asked: ResponseRequest, caller: Caller) -> ChatRequest:
         """What a backend would be asked.  Raises as `continued`."""
@@ -156,7 +171,7 @@ class ResponseService:
         """
         live = self._live(response_id, caller)
         if live is not None:
-            _require_background(live.background)
+            require_background(live.background)
             producer = live.producer  # which is let go of when it is over
             producer.stop(Cancelled("it was asked to be cancelled"))
             with suppress(TimeoutError):
@@ -164,7 +179,7 @@ class ResponseService:
                     await live.over()
             return producer.resource()
         row = await self._row(response_id, caller)
-        _require_background(row.background)
+        require_background(row.background)
         if row.status in LIVE and await self._store.ask_cancel(response_id):
             self._events.cancel(row.trace_id)
             with suppress(PartUnavailable):
@@ -194,13 +209,13 @@ class ResponseService:
             # Not one after the other: orphans take their time, and a lease does not wait.
             group.create_task(self._again(self.renew))
             group.create_task(self._again(self.look_after_orphans))
-            group.create_task(self._again(self._means.rows.delete_unwanted))
+            group.create_task(self._again(self._context.rows.delete_unwanted))
             group.create_task(self._again(self.shed))
 
     async def renew(self) -> None:
         """Renew the leases of all that is produced here, and end what somebody asked to end.
         Raises PartUnavailable, and TimeoutError when it is time for the next round."""
-        lives, lease_s = self._means.lives, self._limits.lease_s
+        lives, lease_s = self._context.in_progress, self._limits.lease_s
         leased = [live.id for live in lives.all() if live.leased]
         if not leased:
             return
@@ -212,20 +227,20 @@ class ResponseService:
 
     async def look_after_orphans(self) -> None:
         """Those of other gateways that are there now.  Raises PartUnavailable."""
-        own = [live.id for live in self._means.lives.all()]
+        own = [live.id for live in self._context.in_progress.all()]
         found = await self._store.orphans(own, most=ORPHANS_A_ROUND)
-        await asyncio.gather(*(self._orphans.settled(row) for row in found))
+        await asyncio.gather(*(self._orphans.resolved(row) for row in found))
 
     async def shed(self) -> None:
         """Hold no more frames than `max_live_bytes`: the largest responses are not kept."""
-        for live in self._means.lives.above(self._limits.max_live_bytes):
+        for live in self._context.in_progress.above(self._limits.max_live_bytes):
             live.producer.forget(NO_MEMORY)
 
     async def drain(self, within_s: float) -> None:
         """Begin no background response any more; let those that are produced finish for
         `within_s`, then end those that are left, as failed in their rows."""
         self._stopping = True
-        running = [live for live in self._means.lives.all() if live.background]
+        running = [live for live in self._context.in_progress.all() if live.background]
         await _over(running, within_s)
         for live in running:
             live.producer.stop(PartUnavailable("The gateway is stopping.", part="gateway"))
@@ -248,49 +263,23 @@ class ResponseService:
 
     def _live(self, response_id: str, caller: Caller) -> LiveResponse | None:
         """None where this gateway does not produce it, or for another key."""
-        live = self._means.lives.get(response_id)
+        live = self._context.in_progress.get(response_id)
         return live if live is not None and live.key_name == owner(caller) else None
 
     async def _row(self, response_id: str, caller: Caller) -> StoredResponse:
         found = await self._store.chain(response_id, most=1)
         if not found or found[-1].key_name != owner(caller):
             raise _unknown(response_id)
-        row = await self._orphans.settled(found[-1])
+        row = await self._orphans.resolved(found[-1])
         if row is None:
             raise _unknown(response_id)
         return row
 
-    def _require_storing(self, asked: ResponseRequest) -> None:
-        if not asked.store:
-            raise InvalidRequest("`background` needs `store`: true.", param="background")
-        if self._limits.unstored == DEGRADED:
-            raise PartUnavailable(
-                "A background response must be stored, and no PostgreSQL is configured.",
-                part="postgres",
-            )
-        if self._limits.unstored:
-            raise InvalidRequest(
-                f"This gateway stores no responses ({self._limits.unstored}), and a background "
-                "response must be stored.",
-                param="background",
-            )
-        if self._stopping:
-            raise PartUnavailable("The gateway is stopping.", part="gateway")
-
     def _cancel_asked(self, trace_id: str) -> None:
         """Some gateway was asked to cancel one that may be ours."""
-        live = self._means.lives.get(id_of(trace_id))
+        live = self._context.in_progress.get(id_of(trace_id))
         if live is not None and live.background:
             live.producer.stop(Cancelled("it was asked to be cancelled"))
-
-
-def _require_background(background: bool) -> None:
-    if not background:
-        raise InvalidRequest(
-            "Only a response created with `background`: true can be cancelled; another ends when "
-            "its client hangs up.",
-            code="response_not_background",
-        )
 
 
 def _unknown(response_id: str) -> NotFound:

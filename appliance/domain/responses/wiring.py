@@ -7,15 +7,15 @@ from typing import Any
 
 from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Answer, Delta
-from appliance.domain.responses.ports import Scribe
+from appliance.domain.responses.ports import ResponseEncoder
 from appliance.domain.responses.record import Item, ResponseRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class ResponseWire:
     """Pure functions of presentation.
 
-    `scribe(asked, chat, response_id, created)`: the writer of one response, `created` in Unix
+    `encoder(asked, chat, response_id, created)`: the writer of one response, `created` in Unix
     seconds.
     `deltas_of(answer)`: a whole answer as the steps of a stream.
     `output_items(resource)`: what a response has said.
@@ -25,7 +25,7 @@ class Wire:
     `encoded`, `decoded`: JSON.
     """
 
-    scribe: Callable[[ResponseRequest, ChatRequest, str, int], Scribe]
+    encoder: Callable[[ResponseRequest, ChatRequest, str, int], ResponseEncoder]
     deltas_of: Callable[[Answer], Iterable[Delta]]
     output_items: Callable[[bytes], Sequence[Item]]
     rebuilt: Callable[[bytes, bytes, str], tuple[bytes, bytes]]

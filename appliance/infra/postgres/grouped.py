@@ -79,18 +79,18 @@ class Grouped(Generic[V, R]):
                 self._begun = asyncio.get_running_loop().time()
                 for answer in group:
                     del self._waiting[answer]
-                await self._settle(group)
+                await self._answer(group)
         finally:  # at once: whoever was answered may come again before a callback would run
             self._writers.discard(writer)
             _refuse(group)  # it was ended while it wrote them
 
-    async def _settle(self, group: Mapping["asyncio.Future[R]", V]) -> None:
+    async def _answer(self, group: Mapping["asyncio.Future[R]", V]) -> None:
         try:
             said = await self._write(list(group.values()))
         except Exception as exc:  # noqa: BLE001 - raised to whoever waits
             if len(group) > 1 and not isinstance(exc, PartUnavailable):
                 for answer, value in group.items():
-                    await self._settle({answer: value})
+                    await self._answer({answer: value})
                 return
             for answer in group:
                 if not answer.done():

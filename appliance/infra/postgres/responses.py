@@ -34,7 +34,7 @@ from appliance.infra.postgres.response_writes import (
 )
 
 CHAIN_BYTES: Final = 64 * 1024 * 1024  # resources and items of one chain, in memory at once
-SETTLE_S: Final = 15.0
+STABLE_S: Final = 15.0
 PATIENCE: Final = 0.25  # of a lease, of which a third is what passes between two renewals
 CLAIM_S: Final = 30.0  # for making an orphan whole; who dies of it leaves it to the next one
 # 10 000 frames, 2.3 MB: 4 ms for 90 KB; the usual 6 takes 10 ms for 81 KB.
@@ -88,7 +88,7 @@ RETURNING {_KEPT}, true AS orphaned
 
 
 class PostgresResponseStore:
-    """`settle_s`: for so long after PostgreSQL was away, or frozen, as far as this gateway saw,
+    """`stable_s`: for so long after PostgreSQL was away, or frozen, as far as this gateway saw,
     nothing is taken for an orphan: nobody could renew a lease meanwhile.  Give it the length of a
     lease."""
 
@@ -96,12 +96,12 @@ class PostgresResponseStore:
         self,
         pool: PostgresPool,
         *,
-        settle_s: float = SETTLE_S,
+        stable_s: float = STABLE_S,
         chain_bytes: int = CHAIN_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
-        self._settle_s = settle_s
+        self._stable_s = stable_s
         self._chain_bytes = chain_bytes
         self._monotonic = monotonic
         self._well_since: float | None = None
@@ -170,11 +170,11 @@ class PostgresResponseStore:
         unless somebody reads them after that."""
         values = {"lease_s": CLAIM_S, "but": list(but), "most": most}
         async with self._transaction() as connection:
-            if not self._settled():
+            if not self._stable():
                 await connection.execute("SELECT 1")
                 return []
             rows = await _rows(connection, _ORPHANS, values)
-            if not self._settled():  # it was frozen meanwhile: take none
+            if not self._stable():  # it was frozen meanwhile: take none
                 raise Rollback
             return [self._stored(row) for row in rows]
         return []
@@ -218,21 +218,21 @@ class PostgresResponseStore:
         if self._well_since is None:
             self._well_since = self._monotonic()
 
-    def _settled(self) -> bool:
+    def _stable(self) -> bool:
         since = self._well_since
-        well = since is not None and self._monotonic() - since >= self._settle_s
+        well = since is not None and self._monotonic() - since >= self._stable_s
         return well and not self._frozen()
 
     def _frozen(self) -> bool:
         """Something is being waited for longer than a lease can do without being renewed: when the
         server goes on, those who look for orphans may be faster than those who renew."""
         oldest = next(iter(self._begun.values()), None)
-        patience_s = self._settle_s * PATIENCE
+        patience_s = self._stable_s * PATIENCE
         return oldest is not None and self._monotonic() - oldest > patience_s > 0
 
     def _stored(self, row: Row, events: bytes = b"") -> StoredResponse:
         fields = {name: row[name] for name in _FIELDS}
-        return StoredResponse(**fields, events=events, orphaned=row["orphaned"] and self._settled())
+        return StoredResponse(**fields, events=events, orphaned=row["orphaned"] and self._stable())
 
 
 _FIELDS = (

@@ -1,4 +1,4 @@
-"""From the content of an item to parts.  Called by `items`; pure.
+"""From the content of an item to parts.  Called by `conversation`; pure.
 
 A part we have no word for, or that only OpenAI could read (a file named by its id), is Unknown.
 """

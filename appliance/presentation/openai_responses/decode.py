@@ -31,9 +31,9 @@ from appliance.presentation.openai_responses.items import type_of, whole_items
 from appliance.presentation.openai_responses.options import (
     ENCRYPTED,
     OPTION_NAMES,
-    Wish,
+    AskedOptions,
+    asked_options,
     unhonoured_includes,
-    wish_of,
 )
 from appliance.presentation.openai_responses.resource import echo_of
 from appliance.presentation.openai_responses.tools import brings_tools, names_of
@@ -49,7 +49,7 @@ _UNSERVED = {
 
 @dataclass(frozen=True, slots=True)
 class WireResponseRequest(ResponseRequest):
-    """With what its scribe needs: `echo` is repeated in the resource; `summaries`: reasoning goes
+    """With what its encoder needs: `echo` is repeated in the resource; `summaries`: reasoning goes
     out as its summary; `encrypted`: and sealed."""
 
     echo: Mapping[str, Any] = field(default_factory=dict)
@@ -104,12 +104,12 @@ class _Own:
     def read(self, items: Sequence[Item]) -> tuple[ChatRequest, list[Entry]]:
         """What it asks for, still without messages, and what its own items say; `items` are all
         that may bring tools."""
-        wish = wish_of(self.wire, self.sent, items)
+        wish = asked_options(self.wire, self.sent, items)
         chat = _chat_request(self, wish)
         return chat, entries_of(self.items, PLACE, names_of(wish.options.tools))
 
 
-def _chat_request(own: _Own, wish: Wish) -> ChatRequest:
+def _chat_request(own: _Own, wish: AskedOptions) -> ChatRequest:
     wire = own.wire
     strangers = {name for name in own.sent if name.startswith("x_")} - FIELDS
     return ChatRequest(

@@ -1,7 +1,7 @@
 """From deltas to the events and the resource of Responses.  Step 8 of the path; pure but for the
 clock passed in.
 
-One scribe writes whatever becomes of a response: streamed, whole, stored or replayed, it is the
+One encoder writes whatever becomes of a response: streamed, whole, stored or replayed, it is the
 same frames and the same resource.  Responses has one choice: others are not written.
 """
 
@@ -33,21 +33,21 @@ _TERMINAL = {
 }
 
 
-def scribe(
+def encoder(
     request: ResponseRequest,
     chat: ChatRequest,
     response_id: str,
     created: int,
     clock: Callable[[], float] = time.time,
-) -> "ResponsesScribe":
+) -> "ResponsesEncoder":
     """One for each response; `created` and the `clock` are Unix seconds."""
     assert isinstance(request, WireResponseRequest), "only what `decode` made can be answered"
-    return ResponsesScribe(request, chat, response_id, created, clock)
+    return ResponsesEncoder(request, chat, response_id, created, clock)
 
 
-class ResponsesScribe:
-    """See Scribe.  `encrypted`: sealed reasoning is given out even where the response is not
-    stored.  Of a stored one it always is: who continues it has no other place to find it.
+class ResponsesEncoder:
+    """See ResponseEncoder.  `encrypted`: sealed reasoning is given out even where the response is
+    not stored.  Of a stored one it always is: who continues it has no other place to find it.
     `sources`, where the answer may show them, are those of its knowledge."""
 
     def __init__(
@@ -79,32 +79,32 @@ class ResponsesScribe:
 
     @property
     def count(self) -> int:
-        """See Scribe."""
+        """See ResponseEncoder."""
         return self._frames.count
 
     @property
     def status(self) -> Status:
-        """See Scribe."""
+        """See ResponseEncoder."""
         return self._status
 
     def named(self, model: str) -> None:
-        """See Scribe."""
+        """See ResponseEncoder."""
         if self._head["model"] in ("", "auto"):
             self._head["model"] = model
 
     def queued(self) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         self._status = "queued"
         return self._lifecycle("response.created") + self._lifecycle("response.queued")
 
     def opening(self) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         self._status = "in_progress"
         created = b"" if self._frames.count else self._lifecycle("response.created")
         return created + self._lifecycle("response.in_progress")
 
     def delta(self, delta: Delta) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         # The usual step says a piece of text and nothing else.
         if (
             delta.text
@@ -117,29 +117,29 @@ class ResponsesScribe:
         return self._content(delta) if delta.index == 0 else b""
 
     def compacting(self) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         return self._output.compacting()
 
     def compacted(self, sealed: str) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         return self._output.compacted(sealed)
 
     def close(self, *, whole: bool) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         cut = self._finish_reason in _REASONS
         return self._output.finish(COMPLETED if whole and not cut else INCOMPLETE)
 
     def terminal(self, error: Exception | None = None, *, cancelled: bool = False) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         if self._terminal_number < 0:
             self._terminal_number = self._frames.count
             self._frames.count += 1
-            self._settle(error, cancelled=cancelled)
+            self._set_status(error, cancelled=cancelled)
         kind = _TERMINAL[self._status]
         return lifecycle(kind, self._terminal_number, self.resource())
 
     def resource(self) -> bytes:
-        """See Scribe."""
+        """See ResponseEncoder."""
         told: dict[str, Any] = {
             **self._head,
             "status": self._status,
@@ -170,7 +170,7 @@ class ResponsesScribe:
             frames += self.close(whole=True)
         return frames
 
-    def _settle(self, error: Exception | None, *, cancelled: bool) -> None:
+    def _set_status(self, error: Exception | None, *, cancelled: bool) -> None:
         """What became of it."""
         reason = _REASONS.get(self._finish_reason or "")
         self._head["usage"] = usage_object(self._usage)

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 encode_json = msgspec.json.Encoder().encode
-Wire = dict[str, Any]
 
 
 class Frames:

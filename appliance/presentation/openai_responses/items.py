@@ -11,8 +11,8 @@ from typing import Any
 
 from appliance.domain.errors import InvalidRequest
 from appliance.domain.responses.record import Item
+from appliance.presentation.openai_responses.wire import Object
 
-Fields = dict[str, Any]
 MESSAGE, REFERENCE = "message", "item_reference"
 # What OpenAI's own ids begin with, by type of item.
 PREFIXES: Mapping[str, str] = {
@@ -66,7 +66,7 @@ def _whole(item: Item, at: int, ids: _Ids) -> Item:
     if not kind:
         place = f"input[{at}].type"
         raise InvalidRequest(f"{place}: a text is needed", param=place)
-    made: Fields = {**item, "type": kind}
+    made: Object = {**item, "type": kind}
     if not (isinstance(made.get("id"), str) and made["id"]):
         if kind == REFERENCE:
             place = f"input[{at}].id"
@@ -77,7 +77,7 @@ def _whole(item: Item, at: int, ids: _Ids) -> Item:
     return made
 
 
-def _message(item: Fields) -> None:
+def _message(item: Object) -> None:
     of_assistant = item.get("role") == "assistant"
     content = item.get("content")
     if not isinstance(content, list):
@@ -97,16 +97,16 @@ def _part(part: Any) -> Any:
     return part
 
 
-def _done(item: Fields) -> None:
+def _done(item: Object) -> None:
     item.setdefault("status", "completed")
 
 
-def _reasoning(item: Fields) -> None:
+def _reasoning(item: Object) -> None:
     if item.get("summary") is None:
         item["summary"] = []
 
 
-_COMPLETED: Mapping[str, Callable[[Fields], None]] = {
+_COMPLETED: Mapping[str, Callable[[Object], None]] = {
     MESSAGE: _message,
     "function_call": _done,
     "function_call_output": _done,

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from appliance.domain.conversation.logprobs import TokenLogprob
-from appliance.presentation.openai_responses.frames import Frames, Wire, delta_head
-from appliance.presentation.openai_responses.spoken import SpokenItem
+from appliance.presentation.openai_responses.frames import Frames, delta_head
+from appliance.presentation.openai_responses.output_items import OutputItem
+from appliance.presentation.openai_responses.wire import Object
 
-_PLACE: Wire = {"content_index": 0}
+_PLACE: Object = {"content_index": 0}
 
 
-class Message(SpokenItem):
+class Message(OutputItem):
     """One text.  `phase` is known when it ends."""
 
     word = "output_text"  # of its events
@@ -17,11 +18,11 @@ class Message(SpokenItem):
     def __init__(self, frames: Frames, item_id: str, index: int) -> None:
         super().__init__(frames, item_id, index)
         self.phase: str | None = None
-        self._likely: list[Wire] = []
+        self._likely: list[Object] = []
         self._head = delta_head(f"response.{self.word}.delta", **self._of, **_PLACE, **self._beside)
 
     def begin(self) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         opened = self._added({**self.item("in_progress"), "content": []})
         return opened + self._event("response.content_part.added", **_PLACE, part=self._part(""))
 
@@ -34,7 +35,7 @@ class Message(SpokenItem):
         return self._event(kind, **_PLACE, delta=text, logprobs=rows)
 
     def end(self, status: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         told, part = self._told(self.said), self._part(self.said)
         return (
             self._event(f"response.{self.word}.done", **_PLACE, **told, **self._beside)
@@ -42,9 +43,9 @@ class Message(SpokenItem):
             + self._done(self.item(status))
         )
 
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
-        item: Wire = {
+    def item(self, status: str) -> Object:
+        """See OutputItem."""
+        item: Object = {
             "id": self._id,
             "type": "message",
             "status": status,
@@ -54,16 +55,15 @@ class Message(SpokenItem):
         return {**item, "phase": self.phase} if self.phase else item
 
     @property
-    def _beside(self) -> Wire:
+    def _beside(self) -> Object:
         """What is said beside its text, in its events too."""
         return {"logprobs": self._likely}
 
-    def _told(self, text: str) -> Wire:
+    def _told(self, text: str) -> Object:
         return {"text": text}
 
-    def _part(self, text: str) -> Wire:
-        likely = self._likely if text else []
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": likely}
+    def _part(self, text: str) -> Object:
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": self._likely}
 
 
 class Refusal(Message):
@@ -72,21 +72,21 @@ class Refusal(Message):
     word = "refusal"
 
     @property
-    def _beside(self) -> Wire:
+    def _beside(self) -> Object:
         """See Message: nothing is."""
         return {}
 
-    def _told(self, text: str) -> Wire:
+    def _told(self, text: str) -> Object:
         return {"refusal": text}
 
-    def _part(self, text: str) -> Wire:
+    def _part(self, text: str) -> Object:
         return {"type": "refusal", "refusal": text}
 
 
-def _logprob(one: TokenLogprob) -> Wire:
+def _logprob(one: TokenLogprob) -> Object:
     told = {"token": one.token, "bytes": list(one.utf8), "logprob": one.logprob}
     return {**told, "top_logprobs": [_logprob_alone(other) for other in one.top]}
 
 
-def _logprob_alone(one: TokenLogprob) -> Wire:
+def _logprob_alone(one: TokenLogprob) -> Object:
     return {"token": one.token, "bytes": list(one.utf8), "logprob": one.logprob}

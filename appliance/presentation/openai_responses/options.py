@@ -74,14 +74,16 @@ _SHOWN_CHARS = 64  # of a word of the client's that goes into a header
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AskedOptions:
     """`params` is what was said of them, for the record and for who is told less."""
 
     options: Options
     params: Mapping[str, Any]
 
 
-def wish_of(wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]) -> Wish:
+def asked_options(
+    wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]
+) -> AskedOptions:
     """`items` may bring tools.  Raises InvalidRequest naming the field."""
     tools, hosted = tools_of(wire.tools or (), items)
     choice = _tool_choice(wire.tool_choice, tools)
@@ -103,7 +105,7 @@ def wish_of(wire: WireRequest, sent: Mapping[str, Any], items: Sequence[Item]) -
         response_format=_format(wire),
         reasoning=_reasoning(wire),
     )
-    return Wish(options, _params(sent, options))
+    return AskedOptions(options, _params(sent, options))
 
 
 def unhonoured_includes(wire: WireRequest) -> tuple[str, ...]:

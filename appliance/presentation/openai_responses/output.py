@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from appliance.domain.conversation.logprobs import TokenLogprob
 from appliance.domain.conversation.options import Tool
 from appliance.domain.conversation.stream import ToolCallDelta
-from appliance.presentation.openai_responses.frames import Frames, Wire
+from appliance.presentation.openai_responses.frames import Frames
 from appliance.presentation.openai_responses.message import Message, Refusal
-from appliance.presentation.openai_responses.spoken import (
+from appliance.presentation.openai_responses.output_items import (
     Call,
     Compaction,
     CustomCall,
+    OutputItem,
     Reasoning,
     SearchCall,
-    Spoken,
 )
 from appliance.presentation.openai_responses.tools import CUSTOM, FUNCTION, SEARCH, key_of
+from appliance.presentation.openai_responses.wire import Object
 
 COMMENTARY, FINAL = "commentary", "final_answer"
 COMPLETED, INCOMPLETE, IN_PROGRESS = "completed", "incomplete", "in_progress"
@@ -46,7 +47,7 @@ class Output:
         self._tools = tools
         self._summaries = summaries
         self._begun = 0
-        self._done: dict[int, Wire] = {}
+        self._done: dict[int, Object] = {}
         self._message: Message | None = None
         self._refusal: Refusal | None = None
         self._reasoning: Reasoning | None = None
@@ -142,14 +143,14 @@ class Output:
         return frames + self._end_messages(FINAL, status)
 
     @property
-    def items(self) -> list[Wire]:
+    def items(self) -> list[Object]:
         """All of them, as they are now."""
         still = {said.index: said.item(IN_PROGRESS) for said in self._open}
         return [item for _, item in sorted((self._done | still).items())]
 
     @property
-    def _open(self) -> list[Spoken]:
-        alone: list[Spoken | None] = [self._message, self._refusal, self._reasoning]
+    def _open(self) -> list[OutputItem]:
+        alone: list[OutputItem | None] = [self._message, self._refusal, self._reasoning]
         return [said for said in (*alone, *self._calls.values()) if said is not None]
 
     def _next(self, prefix: str) -> tuple[str, int]:
@@ -196,7 +197,7 @@ class Output:
         call = self._calls.pop(index)
         return self._end(call, status)
 
-    def _end(self, ended: Spoken | None, status: str) -> bytes:
+    def _end(self, ended: OutputItem | None, status: str) -> bytes:
         if ended is None:
             return b""
         frames = ended.end(status)

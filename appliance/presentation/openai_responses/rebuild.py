@@ -2,15 +2,14 @@
 stream.  Called by domain/responses/orphans.py, off the loop; pure, and linear in the frames."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
 from appliance.presentation.openai_responses.conversation import COMPACTION
 from appliance.presentation.openai_responses.frames import encode_json, lifecycle
 from appliance.presentation.openai_responses.output import INCOMPLETE
+from appliance.presentation.openai_responses.wire import Object
 
-Wire = dict[str, Any]
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 # Event of a piece -> where its text belongs: the field of the item, then in it the type of a part
 # and the part's field, "" where the item's field is the text.
@@ -42,7 +41,7 @@ def rebuilt(resource: bytes, events: bytes, message: str) -> tuple[bytes, bytes]
         said.add(event)
     if not kept:
         kept.append(lifecycle("response.created", 0, resource))
-    body: Wire = _decode(resource)
+    body: Object = _decode(resource)
     body["status"] = "failed"
     body["error"] = {"code": "server_error", "message": message}
     body["output"] = said.items()
@@ -55,12 +54,12 @@ class _Said:
     """The items of a response as its events have them, each cut where they end."""
 
     def __init__(self) -> None:
-        self._items: dict[int, Wire] = {}
+        self._items: dict[int, Object] = {}
         # Of an item that is not done: the texts of each kind of piece, and how likely they were.
         self._texts: dict[int, dict[str, list[str]]] = {}
-        self._logprobs: dict[int, list[Wire]] = {}
+        self._logprobs: dict[int, list[Object]] = {}
 
-    def add(self, event: Wire) -> None:
+    def add(self, event: Object) -> None:
         """The next event."""
         kind, index = event["type"], event.get("output_index")
         if kind == "response.output_item.added" and event["item"]["type"] != COMPACTION:
@@ -73,7 +72,7 @@ class _Said:
             self._texts[index].setdefault(kind, []).append(event["delta"])
             self._logprobs.setdefault(index, []).extend(event.get("logprobs") or ())
 
-    def items(self) -> list[Wire]:
+    def items(self) -> list[Object]:
         """In order."""
         for index, texts in self._texts.items():
             for kind, pieces in texts.items():
@@ -82,14 +81,14 @@ class _Said:
                 if not part_type:
                     self._items[index][field] += text
                     continue
-                part: Wire = {"type": part_type, place: text}
+                part: Object = {"type": part_type, place: text}
                 if part_type == "output_text":
                     part |= {"annotations": [], "logprobs": self._logprobs[index]}
                 self._items[index].setdefault(field, []).append(part)
         return [self._items[index] for index in sorted(self._items)]
 
 
-def _events(frames: bytes) -> Iterator[tuple[bytes, Wire]]:
+def _events(frames: bytes) -> Iterator[tuple[bytes, Object]]:
     """Each whole frame and its event."""
     for frame in frames.split(b"\n\n")[:-1]:
         _, found, data = frame.partition(b"\ndata: ")

@@ -14,11 +14,10 @@ from appliance.domain.conversation.parts import (
     ToolCall,
     ToolResult,
 )
+from appliance.presentation.openai_responses.wire import Object
 
-Wire = dict[str, Any]
 
-
-def recorded(role: str, parts: Sequence[Part]) -> Wire:
+def recorded(role: str, parts: Sequence[Part]) -> Object:
     """One message; a text alone is its content, thoughts are `reasoning_content`."""
     if role == "assistant":
         return _assistant(parts)
@@ -28,7 +27,7 @@ def recorded(role: str, parts: Sequence[Part]) -> Wire:
     return {"role": role, "content": _content(parts)}
 
 
-def recorded_tool(tool: Tool) -> Wire:
+def recorded_tool(tool: Tool) -> Object:
     """One of `tools`, nested as chat completions have it."""
     function = {
         "name": tool.name,
@@ -40,14 +39,14 @@ def recorded_tool(tool: Tool) -> Wire:
     return {"type": "function", "function": told}
 
 
-def _assistant(parts: Sequence[Part]) -> Wire:
+def _assistant(parts: Sequence[Part]) -> Object:
     calls = [part for part in parts if isinstance(part, ToolCall)]
     thoughts = "".join(part.text for part in parts if isinstance(part, Reasoning))
     said = [part for part in parts if not isinstance(part, ToolCall | Reasoning)]
     content = _content(said)
     if isinstance(content, list) and all(isinstance(part, Text) for part in said):
         content = "".join(part.text for part in said if isinstance(part, Text))
-    message: Wire = {"role": "assistant", "content": content or None}
+    message: Object = {"role": "assistant", "content": content or None}
     if thoughts:
         message["reasoning_content"] = thoughts
     if calls:
@@ -55,7 +54,7 @@ def _assistant(parts: Sequence[Part]) -> Wire:
     return message
 
 
-def _call(call: ToolCall) -> Wire:
+def _call(call: ToolCall) -> Object:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
 
@@ -79,7 +78,7 @@ def _part(part: Part) -> Mapping[str, Any]:
     return getattr(part, "source", None) or {"type": "unknown"}
 
 
-def _file(part: Document) -> Wire:
+def _file(part: Document) -> Object:
     if part.url:
         return {"filename": part.name, "file_data": part.url}
     if part.text:

@@ -6,9 +6,8 @@ from typing import Any
 
 from appliance.domain.conversation.usage import Usage
 from appliance.presentation.errors import ErrorView, view
-from appliance.presentation.openai_responses.wire import WireRequest
+from appliance.presentation.openai_responses.wire import Object, WireRequest
 
-Wire = dict[str, Any]
 _NO_FUNCTION = {"description": None, "parameters": None, "strict": None}
 _NO_SCHEMA = {"description": None, "strict": None}
 # Codes clients act on; OpenAI has few others for a response that failed, and these are the ones
@@ -16,7 +15,7 @@ _NO_SCHEMA = {"description": None, "strict": None}
 _KEPT_CODES = frozenset({"context_length_exceeded", "rate_limit_exceeded", "insufficient_quota"})
 
 
-def echo_of(wire: WireRequest, sent: Mapping[str, Any]) -> Wire:
+def echo_of(wire: WireRequest, sent: Mapping[str, Any]) -> Object:
     """The keys of a resource that come from the request, with OpenAI's own defaults where a client
     said nothing: readers want numbers there, not null."""
     reasoning, text = sent.get("reasoning") or {}, sent.get("text") or {}
@@ -46,7 +45,7 @@ def echo_of(wire: WireRequest, sent: Mapping[str, Any]) -> Wire:
     }
 
 
-def head_of(response_id: str, created: int, model: str) -> Wire:
+def head_of(response_id: str, created: int, model: str) -> Object:
     """The keys that are the response's own, while nothing has been said.  With `store`, and the
     echo of the request behind them, they are a resource."""
     return {
@@ -63,7 +62,7 @@ def head_of(response_id: str, created: int, model: str) -> Wire:
     }
 
 
-def usage_object(usage: Usage | None) -> Wire | None:
+def usage_object(usage: Usage | None) -> Object | None:
     """Null unless both counts are known: the wire has no word for one that nobody made.  Its
     details have to be numbers."""
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
@@ -80,7 +79,7 @@ def usage_object(usage: Usage | None) -> Wire | None:
     }
 
 
-def error_object(error: Exception) -> Wire:
+def error_object(error: Exception) -> Object:
     """`error` of a response that failed."""
     told = view(error)
     return {"code": _code(told), "message": _message(told)}

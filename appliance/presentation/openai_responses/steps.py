@@ -1,5 +1,5 @@
 """A whole answer as the steps it could have come in: what is asked once is written by the same
-scribe as a stream.  Pure."""
+encoder as a stream.  Pure."""
 
 from collections.abc import Iterator
 

@@ -27,7 +27,7 @@ _ack = msgspec.json.Decoder(_Ack)
 
 
 @dataclass(slots=True)
-class End:
+class UnackedEnd:
     """The end of one response; `due` is when it is sent again."""
 
     trace_id: str
@@ -36,7 +36,7 @@ class End:
     tries: int = 1
 
 
-class Ends:
+class UnackedEnds:
     """`lost` counts those that were given up; an answer that nobody took one sets
     `unserved`."""
 
@@ -44,7 +44,7 @@ class Ends:
         self.lost = 0
         self.unserved = False
         self._monotonic = monotonic
-        self._waiting: dict[str, End] = {}
+        self._waiting: dict[str, UnackedEnd] = {}
         self._count = 0
 
     def __bool__(self) -> bool:
@@ -54,7 +54,9 @@ class Ends:
         """Wait for the ack of it; the token its answer is to carry."""
         self._count += 1
         token = str(self._count)
-        self._waiting[token] = End(trace_id, without_frames(piece), self._monotonic() + ACK_S)
+        self._waiting[token] = UnackedEnd(
+            trace_id, without_frames(piece), self._monotonic() + ACK_S
+        )
         if len(self._waiting) > MOST:
             del self._waiting[next(iter(self._waiting))]
             self.lost += 1
@@ -67,7 +69,7 @@ class Ends:
         elif status == "503":
             self.unserved = True
 
-    def due(self) -> Iterator[tuple[str, End]]:
+    def due(self) -> Iterator[tuple[str, UnackedEnd]]:
         """Those to be sent again now, with their tokens."""
         now = self._monotonic()
         for token, end in [(t, e) for t, e in self._waiting.items() if e.due <= now]:

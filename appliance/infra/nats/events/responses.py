@@ -21,7 +21,7 @@ from appliance.domain.errors import ConfigError
 from appliance.domain.responses.ports import Piece
 from appliance.domain.tasks import ended
 from appliance.infra.nats.connection import connect
-from appliance.infra.nats.events.ends import Ends
+from appliance.infra.nats.events.ends import UnackedEnds
 from appliance.infra.nats.events.follow import PATIENCE_S, follow, kept
 from appliance.infra.nats.events.outbox import Outbox
 from appliance.infra.nats.events.pieces import (
@@ -59,7 +59,7 @@ class NatsResponseEvents:
         self._config = config
         self._name = f"{host}-responses"
         self._outbox = Outbox(MOST_BYTES)
-        self._ends = Ends(time.monotonic)
+        self._ends = UnackedEnds(time.monotonic)
         self._wake = asyncio.Event()
         self._told: list[Callable[[str], None]] = []
         self._client: Client | None = None

@@ -35,7 +35,7 @@ Write = Callable[[PostgresResponseStore, NewResponse], Awaitable[None]]
 async def test_what_is_being_forgotten_is_waited_for_and_then_not_made(
     pool: PostgresPool, which: str, write: Write
 ) -> None:
-    store, new = PostgresResponseStore(pool, settle_s=0), response("t")
+    store, new = PostgresResponseStore(pool, stable_s=0), response("t")
     async with asyncio.timeout(WAIT_S):
         async with pool.transaction() as forgetting:
             await hold_alone(forgetting)

@@ -39,12 +39,12 @@ async def other_pool(dsn: str) -> AsyncIterator[PostgresPool]:
 
 @pytest.fixture
 def store(pool: PostgresPool) -> Store:
-    return PostgresResponseStore(pool, settle_s=0)
+    return PostgresResponseStore(pool, stable_s=0)
 
 
 @pytest.fixture
 def other(other_pool: PostgresPool) -> Store:
-    return PostgresResponseStore(other_pool, settle_s=0)
+    return PostgresResponseStore(other_pool, stable_s=0)
 
 
 async def _live(store: Store, trace_id: str = "t", lease_s: float = LEASE_S) -> NewResponse:
@@ -188,7 +188,7 @@ async def test_nothing_is_an_orphan_until_its_gateway_could_renew_it(dsn: str) -
     """While the database is away nobody can, and then nobody has failed."""
     clock = Later()
     pool = PostgresPool(dsn, max_size=1, connect_timeout_s=0.2)
-    store = PostgresResponseStore(pool, settle_s=15, monotonic=clock)
+    store = PostgresResponseStore(pool, stable_s=15, monotonic=clock)
     new = await _live(store, lease_s=0)
 
     async def seen() -> tuple[bool, int]:
@@ -217,7 +217,7 @@ async def test_nothing_is_an_orphan_when_the_database_was_frozen_while_it_was_as
 ) -> None:
     """Those who renew may come to speak after those who look for orphans."""
     clock = Later()
-    store = PostgresResponseStore(pool, settle_s=15, monotonic=clock)
+    store = PostgresResponseStore(pool, stable_s=15, monotonic=clock)
     new = await _live(store, lease_s=0)
     clock.now = 20.0
     async with other_pool.transaction() as connection:
@@ -365,7 +365,7 @@ async def test_a_frozen_server_costs_the_limit_and_a_killed_one_loses_nothing(
     postgres_cluster: Cluster, victim: str
 ) -> None:
     async with PostgresPool(victim, connect_timeout_s=0.5, timeout_s=0.5) as pool:
-        store = PostgresResponseStore(pool, settle_s=0)
+        store = PostgresResponseStore(pool, stable_s=0)
         new = await _live(store)
         postgres_cluster.freeze()
         for call in (

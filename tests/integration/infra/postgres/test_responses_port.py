@@ -19,7 +19,7 @@ LEASE_S = 30.0
 async def store(request: pytest.FixtureRequest, pool: PostgresPool) -> ResponseStore:
     if request.param == "memory":
         return MemoryResponses()
-    made = PostgresResponseStore(pool, settle_s=0)
+    made = PostgresResponseStore(pool, stable_s=0)
     await made.delete("nobody")  # it has seen its database: a lease that runs out means something
     return made
 

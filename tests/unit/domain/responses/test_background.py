@@ -45,7 +45,7 @@ async def status_of(one: Gateway, response_id: str = "resp_t1") -> str:
 async def whole(one: Gateway, store: MemoryResponses, response_id: str = "resp_t1") -> str:
     """The status of its row, once its task is over."""
     async with asyncio.timeout(60):
-        while one.service._means.lives.get(response_id):
+        while one.service._context.in_progress.get(response_id):
             await asyncio.sleep(0.001)
     return store.rows[response_id].status
 
@@ -194,7 +194,7 @@ async def test_without_postgresql_there_is_none() -> None:
     with pytest.raises(PartUnavailable) as failed:
         await begun(one)
     assert failed.value.part == "postgres"
-    assert (backend.asked, one.service._means.lives.background) == ([], 0)
+    assert (backend.asked, one.service._context.in_progress.background) == ([], 0)
 
 
 async def test_its_row_is_written_when_postgresql_is_back() -> None:
@@ -252,10 +252,10 @@ async def test_a_row_that_is_refused_is_tried_once() -> None:
     one = gateway(store, MemoryEvents())
     await begun(one)
     async with asyncio.timeout(60):
-        while one.service._means.lives.get("resp_t1"):
+        while one.service._context.in_progress.get("resp_t1"):
             await asyncio.sleep(0.001)
     assert (store.tries, [event for event, _ in one.reported]) == (1, ["response_not_stored"])
-    await one.service._means.rows.delete_unwanted()
+    await one.service._context.rows.delete_unwanted()
     assert store.rows == {}
 
 
@@ -265,7 +265,7 @@ async def test_one_whose_input_alone_is_too_large_is_refused() -> None:
     production = await one.service.begin(asked("x" * 200, background=True), caller("t1"))
     with pytest.raises(RequestTooLarge):
         await production.once()
-    assert (store.rows, one.service._means.lives.background) == ({}, 0)
+    assert (store.rows, one.service._context.in_progress.background) == ({}, 0)
 
 
 async def test_what_is_too_large_to_be_kept_fails() -> None:

@@ -74,14 +74,14 @@ async def test_an_orphan_waits_for_events_that_are_away_and_loses_nothing() -> N
     await orphaned(store)
     (row,) = await store.orphans((), most=9)
     events.away = True
-    assert await orphans.settled(row) == row
+    assert await orphans.resolved(row) == row
     clock.now += PATIENCE_S - 1
-    assert await orphans.settled(row) == row
+    assert await orphans.resolved(row) == row
     assert store.rows[row.id].status == "in_progress"
     events.away = False
-    settled = await orphans.settled(row)
-    assert settled is not None
-    assert words(settled.events) == ["opening", "a", GONE]
+    resolved = await orphans.resolved(row)
+    assert resolved is not None
+    assert words(resolved.events) == ["opening", "a", GONE]
 
 
 async def test_an_orphan_whose_events_stay_away_fails_without_them() -> None:
@@ -89,11 +89,11 @@ async def test_an_orphan_whose_events_stay_away_fails_without_them() -> None:
     orphans = Orphans(store, events, WIRE, clock)
     await orphaned(store)
     (row,) = await store.orphans((), most=9)
-    assert await orphans.settled(row) == row
+    assert await orphans.resolved(row) == row
     clock.now += PATIENCE_S
-    settled = await orphans.settled(row)
-    assert settled is not None
-    assert (settled.status, words(settled.events)) == ("failed", [GONE])
+    resolved = await orphans.resolved(row)
+    assert resolved is not None
+    assert (resolved.status, words(resolved.events)) == ("failed", [GONE])
 
 
 async def test_the_gateway_goes_on_while_an_orphan_is_made_whole() -> None:

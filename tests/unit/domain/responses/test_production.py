@@ -13,7 +13,7 @@ from appliance.domain.errors import BackendRefused, PartUnavailable
 from tests.fakes.chat_backend import FakeBackend, said
 from tests.fakes.responses import (
     WIRE,
-    LineScribe,
+    LineEncoder,
     MemoryEvents,
     MemoryResponses,
     asked,
@@ -26,7 +26,7 @@ from tests.fakes.responses import (
 HELLO = ["opening", "Hel", "lo", "close", "completed store=True"]
 
 
-class BreaksOnce(LineScribe):
+class BreaksOnce(LineEncoder):
     """Cannot end the first time."""
 
     broke = False
@@ -244,8 +244,8 @@ async def test_an_interruption_is_the_last_frame_and_the_row() -> None:
 
 async def test_one_whose_end_cannot_be_written_fails_and_is_not_stored() -> None:
     store = MemoryResponses()
-    scribe = BreaksOnce("resp_t1", store=True)
-    wire = replace(WIRE, scribe=lambda *_: scribe)
+    encoder = BreaksOnce("resp_t1", store=True)
+    wire = replace(WIRE, encoder=lambda *_: encoder)
     one = gateway(store, MemoryEvents(), wire=wire)
     production = await one.service.begin(asked(stream=True), caller("t1"))
     await production.open()

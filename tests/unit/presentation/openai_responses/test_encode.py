@@ -15,20 +15,20 @@ from appliance.domain.errors import (
     InvalidRequest,
 )
 from appliance.domain.events.exchange import Hit
-from appliance.presentation.openai_responses import decode, deltas_of, scribe
-from appliance.presentation.openai_responses.encode import ResponsesScribe
+from appliance.presentation.openai_responses import decode, deltas_of, encoder
+from appliance.presentation.openai_responses.encode import ResponsesEncoder
 from tests.unit.presentation.golden import collected
 from tests.unit.presentation.openai_responses.test_sdk import EVENT, events, streaming
 
 STOP = Delta(finish_reason="stop")
 
 
-def writer(**fields: Any) -> ResponsesScribe:
+def writer(**fields: Any) -> ResponsesEncoder:
     request = decode(json.dumps({"model": "m", "input": "hi"} | fields).encode(), {})
-    return scribe(request, request.continued(()), "resp_t", 1, lambda: 2.0)
+    return encoder(request, request.continued(()), "resp_t", 1, lambda: 2.0)
 
 
-def resource(write: ResponsesScribe) -> Any:
+def resource(write: ResponsesEncoder) -> Any:
     return json.loads(write.resource())
 
 
@@ -228,7 +228,7 @@ def answers(draw: st.DrawFn) -> list[Delta]:
     return [*steps, Delta(finish_reason=reason)]
 
 
-def written(deltas: list[Delta]) -> tuple[bytes, ResponsesScribe]:
+def written(deltas: list[Delta]) -> tuple[bytes, ResponsesEncoder]:
     write = writer(tools=[{"type": "custom", "name": "patch"}], store=True)
     frames = write.opening() + b"".join(map(write.delta, deltas)) + write.close(whole=True)
     return frames + write.terminal(), write

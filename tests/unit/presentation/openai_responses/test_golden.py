@@ -9,8 +9,8 @@ import pytest
 
 from appliance.domain.errors import BackendUnavailable
 from appliance.domain.responses.record import ResponseRequest
-from appliance.presentation.openai_responses import decode, deltas_of, scribe
-from appliance.presentation.openai_responses.encode import ResponsesScribe
+from appliance.presentation.openai_responses import decode, deltas_of, encoder
+from appliance.presentation.openai_responses.encode import ResponsesEncoder
 from tests.unit.presentation.golden import cases, collected, conversation, load, steps
 
 CASES = cases("openai_responses")
@@ -23,9 +23,9 @@ def told(request: ResponseRequest) -> dict[str, Any]:
     return {**conversation(chat), "dropped": list(chat.dropped)}
 
 
-def writer(case: Path) -> ResponsesScribe:
+def writer(case: Path) -> ResponsesEncoder:
     request = decode((case / "request.json").read_bytes(), {})
-    return scribe(request, request.continued(()), RESPONSE_ID, CREATED, lambda: CREATED + 2.5)
+    return encoder(request, request.continued(()), RESPONSE_ID, CREATED, lambda: CREATED + 2.5)
 
 
 def streamed(case: Path) -> tuple[bytes, bytes]:
@@ -42,7 +42,7 @@ def streamed(case: Path) -> tuple[bytes, bytes]:
     return frames, write.resource()
 
 
-def compacted(write: ResponsesScribe, said: dict[str, Any]) -> bytes:
+def compacted(write: ResponsesEncoder, said: dict[str, Any]) -> bytes:
     if "sealed" not in said:
         return b""
     return write.compacting() + write.compacting() + write.compacted(said["sealed"])

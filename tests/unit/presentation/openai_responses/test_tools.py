@@ -12,7 +12,7 @@ from appliance.domain.conversation.request import ChatRequest
 from appliance.domain.conversation.stream import Delta, ToolCallDelta
 from appliance.domain.errors import InvalidRequest
 from appliance.presentation.json_body import MAX_TOOLS
-from appliance.presentation.openai_responses import decode, output_items, scribe
+from appliance.presentation.openai_responses import decode, encoder, output_items
 from appliance.presentation.openai_responses.decode import WireResponseRequest
 
 WEATHER = {"type": "function", "name": "weather", "description": "Tell it."}
@@ -43,7 +43,7 @@ def told(*tools: Any, **fields: Any) -> list[str]:
 
 def calling(asked: WireResponseRequest, name: str, arguments: str = "{}") -> dict[str, Any]:
     """The item a model's call of `name` goes out as."""
-    write = scribe(asked, asked.continued(()), "resp_1", 0)
+    write = encoder(asked, asked.continued(()), "resp_1", 0)
     write.delta(Delta(tool_calls=(ToolCallDelta(0, "c", name, arguments),)))
     write.delta(Delta(finish_reason="tool_calls"))
     (item,) = output_items(write.resource())
@@ -180,7 +180,7 @@ def test_tools_that_came_with_an_earlier_response_are_still_there() -> None:
     request = asked.continued([item, call])
     assert [tool.name for tool in request.options.tools] == ["s__run"]
     assert request.messages[0].parts == (ToolCall("c", "s__run", '{"input":""}'),)
-    write = scribe(asked, request, "resp_1", 0)
+    write = encoder(asked, request, "resp_1", 0)
     write.delta(Delta(tool_calls=(ToolCallDelta(0, "d", "s__run", '{"input":"1"}'),)))
     write.delta(Delta(finish_reason="tool_calls"))
     (said,) = output_items(write.resource())

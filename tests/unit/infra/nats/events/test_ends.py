@@ -1,5 +1,5 @@
 from appliance.domain.responses.ports import Piece
-from appliance.infra.nats.events.ends import ACK_S, MOST, TRIES, Ends
+from appliance.infra.nats.events.ends import ACK_S, MOST, TRIES, UnackedEnds
 
 LAST = Piece(3, b"a\n\n", last=True)
 
@@ -14,7 +14,7 @@ class Clock:
 
 def test_an_end_is_sent_again_until_it_is_acked() -> None:
     clock = Clock()
-    ends = Ends(clock)
+    ends = UnackedEnds(clock)
     token = ends.sent("t", LAST)
     assert list(ends.due()) == []
     clock.now = ACK_S
@@ -29,7 +29,7 @@ def test_an_end_is_sent_again_until_it_is_acked() -> None:
 
 def test_a_refusal_is_no_ack_and_nobody_there_is_noticed() -> None:
     clock = Clock()
-    ends = Ends(clock)
+    ends = UnackedEnds(clock)
     token = ends.sent("t", LAST)
     ends.answered(token, "", b'{"error":{"code":503},"stream":"EVT","seq":0}')
     ends.answered(token, "", b"nonsense")
@@ -44,7 +44,7 @@ def test_a_refusal_is_no_ack_and_nobody_there_is_noticed() -> None:
 
 def test_it_is_given_up_in_the_end_and_counted() -> None:
     clock = Clock()
-    ends = Ends(clock)
+    ends = UnackedEnds(clock)
     ends.sent("t", LAST)
     sent = 1
     for _ in range(2 * TRIES):
@@ -54,7 +54,7 @@ def test_it_is_given_up_in_the_end_and_counted() -> None:
 
 
 def test_it_is_bounded() -> None:
-    ends = Ends(Clock())
+    ends = UnackedEnds(Clock())
     for number in range(MOST + 5):
         ends.sent(f"t{number}", LAST)
     assert (len(ends._waiting), ends.lost) == (MOST, 5)

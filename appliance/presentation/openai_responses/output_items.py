@@ -3,34 +3,18 @@
 time.  Used by `output`; pure.
 """
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import msgspec
 
-from appliance.presentation.openai_responses.frames import Frames, Wire, delta_head
+from appliance.presentation.openai_responses.frames import Frames, delta_head
 from appliance.presentation.openai_responses.tools import INPUT_FIELD, Key
+from appliance.presentation.openai_responses.wire import Object
 
 
-class Spoken(Protocol):
+class OutputItem(ABC):
     """`index` is its place in the output; `pieces` what it has said so far."""
-
-    index: int
-
-    def begin(self) -> bytes:
-        """The frames that open it."""
-
-    def add(self, text: str) -> bytes:
-        """The frames of its next piece."""
-
-    def end(self, status: str) -> bytes:
-        """The frames that close it."""
-
-    def item(self, status: str) -> Wire:
-        """It as it is now."""
-
-
-class SpokenItem:
-    """What all of them have."""
 
     def __init__(self, frames: Frames, item_id: str, index: int) -> None:
         self.index = index
@@ -40,8 +24,20 @@ class SpokenItem:
         self._of = {"item_id": item_id, "output_index": index}  # in each of its events
         self._head = b""  # of its deltas
 
+    @abstractmethod
+    def item(self, status: str) -> Object:
+        """It as it is now."""
+
+    @abstractmethod
+    def end(self, status: str) -> bytes:
+        """The frames that close it."""
+
+    def begin(self) -> bytes:
+        """The frames that open it."""
+        return self._added(self.item("in_progress"))
+
     def add(self, text: str) -> bytes:
-        """See Spoken."""
+        """The frames of its next piece."""
         self.pieces.append(text)
         return self._frames.piece(self._head, text)
 
@@ -50,18 +46,18 @@ class SpokenItem:
         """All its pieces."""
         return "".join(self.pieces)
 
-    def _added(self, item: Wire) -> bytes:
+    def _added(self, item: Object) -> bytes:
         event = "response.output_item.added"
         return self._frames.event(event, output_index=self.index, item=item)
 
-    def _done(self, item: Wire) -> bytes:
+    def _done(self, item: Object) -> bytes:
         return self._frames.event("response.output_item.done", output_index=self.index, item=item)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         return self._frames.event(kind, **self._of, **fields)
 
 
-class Reasoning(SpokenItem):
+class Reasoning(OutputItem):
     """One text of thoughts, none where all of it is `sealed`.
 
     To a client that asks for summaries it goes out as one: that is what Codex and the SDKs show.
@@ -72,18 +68,14 @@ class Reasoning(SpokenItem):
         super().__init__(frames, item_id, index)
         self.sealed = ""
         self._summary = summary
-        self._place: Wire = {"summary_index": 0} if summary else {"content_index": 0}
+        self._place: Object = {"summary_index": 0} if summary else {"content_index": 0}
         word = "reasoning_summary_text" if summary else "reasoning_text"
         self._text_event = f"response.{word}"
         self._part_event = f"response.{'reasoning_summary_part' if summary else 'content_part'}"
         self._head = delta_head(f"{self._text_event}.delta", **self._of, **self._place)
 
-    def begin(self) -> bytes:
-        """See Spoken."""
-        return self._added(self.item("in_progress"))
-
     def add(self, text: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         opened = b""
         if not self.pieces:
             part = self._part("")
@@ -91,7 +83,7 @@ class Reasoning(SpokenItem):
         return opened + super().add(text)
 
     def end(self, status: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         frames = b""
         if text := self.said:
             part = self._part(text)
@@ -99,20 +91,20 @@ class Reasoning(SpokenItem):
             frames += self._event(f"{self._part_event}.done", **self._place, part=part)
         return frames + self._done(self.item(status))
 
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
+    def item(self, status: str) -> Object:
+        """See OutputItem."""
         parts = [self._part(text)] if (text := self.said) else []
-        item: Wire = {"id": self._id, "type": "reasoning", "status": status}
+        item: Object = {"id": self._id, "type": "reasoning", "status": status}
         item["summary"] = parts if self._summary else []
         if parts and not self._summary:
             item["content"] = parts
         return {**item, "encrypted_content": self.sealed} if self.sealed else item
 
-    def _part(self, text: str) -> Wire:
+    def _part(self, text: str) -> Object:
         return {"type": "summary_text" if self._summary else "reasoning_text", "text": text}
 
 
-class Call(SpokenItem):
+class Call(OutputItem):
     """A call of a function, which is `key` to its client; its pieces are JSON text."""
 
     def __init__(self, frames: Frames, item_id: str, index: int, call_id: str, key: Key) -> None:
@@ -133,19 +125,15 @@ class Call(SpokenItem):
             return False
         return True
 
-    def begin(self) -> bytes:
-        """See Spoken."""
-        return self._added(self.item("in_progress"))
-
     def end(self, status: str) -> bytes:
-        """See Spoken.  `{}`, not nothing: clients read it as JSON."""
+        """See OutputItem.  `{}`, not nothing: clients read it as JSON."""
         frames = b"" if self.said else self.add("{}")
         kind = "response.function_call_arguments.done"
         frames += self._event(kind, name=self._name, arguments=self.said)
         return frames + self._done(self.item(status))
 
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
+    def item(self, status: str) -> Object:
+        """See OutputItem."""
         return {
             "id": self._id,
             "type": "function_call",
@@ -156,8 +144,8 @@ class Call(SpokenItem):
         }
 
     @property
-    def _called(self) -> Wire:
-        name: Wire = {"name": self._name}
+    def _called(self) -> Object:
+        name: Object = {"name": self._name}
         return {**name, "namespace": self._namespace} if self._namespace else name
 
 
@@ -166,18 +154,18 @@ class CustomCall(Call):
     argument, so the input is known when the arguments are whole: it goes out as one piece."""
 
     def add(self, text: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         self.pieces.append(text)
         return b""
 
     def end(self, status: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         kind, text = "response.custom_tool_call_input", self._input()
         frames = self._event(f"{kind}.delta", delta=text) if text else b""
         return frames + self._event(f"{kind}.done", input=text) + self._done(self.item(status))
 
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
+    def item(self, status: str) -> Object:
+        """See OutputItem."""
         return {
             "id": self._id,
             "type": "custom_tool_call",
@@ -203,16 +191,16 @@ class SearchCall(Call):
     """A call of the search for tools: its arguments are an object, and go out when it is whole."""
 
     def add(self, text: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         self.pieces.append(text)
         return b""
 
     def end(self, status: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         return self._done(self.item(status))
 
-    def item(self, status: str) -> Wire:
-        """See Spoken."""
+    def item(self, status: str) -> Object:
+        """See OutputItem."""
         return {
             "id": self._id,
             "type": "tool_search_call",
@@ -223,25 +211,21 @@ class SearchCall(Call):
         }
 
 
-class Compaction(SpokenItem):
+class Compaction(OutputItem):
     """A summary of the conversation: nothing of it shows before it is whole and `sealed`."""
 
     def __init__(self, frames: Frames, item_id: str, index: int) -> None:
         super().__init__(frames, item_id, index)
         self.sealed = ""
 
-    def begin(self) -> bytes:
-        """See Spoken."""
-        return self._added(self.item("in_progress"))
-
     def add(self, text: str) -> bytes:
-        """See Spoken: it says that there is more."""
+        """See OutputItem: it says that there is more."""
         return self._event("response.compaction.compacting")
 
     def end(self, status: str) -> bytes:
-        """See Spoken."""
+        """See OutputItem."""
         return self._done(self.item(status))
 
-    def item(self, status: str) -> Wire:
-        """See Spoken; it has no status."""
+    def item(self, status: str) -> Object:
+        """See OutputItem; it has no status."""
         return {"id": self._id, "type": "compaction", "encrypted_content": self.sealed}

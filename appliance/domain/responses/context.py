@@ -7,20 +7,20 @@ from appliance.domain.responses.live import LiveResponses
 from appliance.domain.responses.ports import ResponseEvents
 from appliance.domain.responses.rows import Rows
 from appliance.domain.responses.tasks import Report, Tasks
-from appliance.domain.responses.wiring import ResponseLimits, Wire
+from appliance.domain.responses.wiring import ResponseLimits, ResponseWire
 from appliance.domain.sealing import Seal
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class ProductionContext:
     """Handed to every Production; `seal` closes summaries; `report` writes into the log."""
 
     chat: ChatService
     rows: Rows
-    lives: LiveResponses
+    in_progress: LiveResponses
     events: ResponseEvents
     tasks: Tasks
-    wire: Wire
+    wire: ResponseWire
     limits: ResponseLimits
     seal: Seal
     report: Report
