@@ -2,6 +2,8 @@
 
 Files run in the order of their names, each in a transaction of its own, and are remembered with
 their digest: one that was applied never changes again.  Two runs at once wait for each other.
+Everything else may go on meanwhile: batches of rows wait, and a deadlock with a reader is tried
+again.
 """
 
 import hashlib
@@ -11,12 +13,14 @@ import psycopg
 from psycopg import AsyncConnection, errors
 
 from appliance.domain.errors import ConfigError, PartUnavailable
+from appliance.infra.postgres.locks import hold_alone
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PGVECTOR = (0, 8)  # the first with hnsw.iterative_scan
 
 _LOCK = 0x61_70_70_6C  # any number, the same in every release
 _WAIT = "30s"
+_DEADLOCKS = 5  # of one file, each a second or more apart
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     name text PRIMARY KEY,
@@ -43,7 +47,10 @@ async def migrate(
             await _require_vector(connection)
             return await _apply(connection, folder)
     except errors.LockNotAvailable as exc:
-        raise ConfigError(f"another migration holds the database since {_WAIT}: retry") from exc
+        raise ConfigError(
+            f"another migration, or a transaction that does not end, holds the database since "
+            f"{_WAIT}: retry"
+        ) from exc
     except errors.InsufficientPrivilege as exc:
         raise ConfigError(f"the role of [postgres] dsn may not create tables: {exc}") from exc
     except psycopg.OperationalError as exc:
@@ -94,13 +101,24 @@ def _scripts(folder: Path) -> list[tuple[str, bytes]]:
 
 
 async def _run(connection: AsyncConnection, name: str, script: bytes, digest: str) -> None:
-    try:
-        async with connection.transaction():
-            await connection.execute(script)
-            await connection.execute(
-                "INSERT INTO schema_migrations (name, digest) VALUES (%s, %s)", (name, digest)
-            )
-    except (errors.InsufficientPrivilege, psycopg.OperationalError):
-        raise
-    except psycopg.Error as exc:
-        raise ConfigError(f"migration {name} failed and was undone: {str(exc).strip()}") from exc
+    for left in reversed(range(_DEADLOCKS)):
+        try:
+            await _run_once(connection, name, script, digest)
+            return
+        except errors.DeadlockDetected:
+            if not left:
+                raise
+        except (errors.InsufficientPrivilege, psycopg.OperationalError):
+            raise
+        except psycopg.Error as exc:
+            reason = str(exc).strip()
+            raise ConfigError(f"migration {name} failed and was undone: {reason}") from exc
+
+
+async def _run_once(connection: AsyncConnection, name: str, script: bytes, digest: str) -> None:
+    async with connection.transaction():
+        await hold_alone(connection)  # no batch is between two of the tables
+        await connection.execute(script)
+        await connection.execute(
+            "INSERT INTO schema_migrations (name, digest) VALUES (%s, %s)", (name, digest)
+        )

@@ -6,6 +6,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from appliance.domain.errors import ConfigError, PartUnavailable
+from appliance.infra.postgres.locks import hold_shared
 from appliance.infra.postgres.migrate import MIGRATIONS, migrate
 from tests.fakes.postgres import Cluster
 
@@ -47,6 +48,49 @@ async def test_a_failing_migration_leaves_nothing_of_itself(fresh_dsn: str, tmp_
         ("good", None)
     ]
     assert _rows(fresh_dsn, "SELECT name FROM schema_migrations") == [("0001_good.sql",)]
+
+
+async def test_a_batch_under_way_is_waited_for(fresh_dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_a.sql").write_text("CREATE TABLE a ()")
+    async with await psycopg.AsyncConnection.connect(fresh_dsn) as batch:
+        await hold_shared(batch)
+        migrating = asyncio.create_task(migrate(fresh_dsn, folder=tmp_path))
+        await waits(fresh_dsn, "Lock", "advisory")
+        assert _rows(fresh_dsn, "SELECT to_regclass('a')") == [(None,)]
+        await batch.commit()
+        assert await migrating == ["0001_a.sql"]
+
+
+async def test_a_deadlock_with_a_reader_is_tried_again(
+    fresh_dsn: str, postgres_cluster: Cluster, tmp_path: Path
+) -> None:
+    conninfo = conninfo_to_dict(fresh_dsn)
+    # The reader is patient, so that the server gives up the migration.
+    postgres_cluster.execute_as_superuser(
+        str(conninfo["dbname"]), f'GRANT SET ON PARAMETER deadlock_timeout TO "{conninfo["user"]}"'
+    )
+    (tmp_path / "0001_two.sql").write_text("CREATE TABLE a (); CREATE TABLE b ()")
+    await migrate(fresh_dsn, folder=tmp_path)
+    (tmp_path / "0002_more.sql").write_text(
+        "ALTER TABLE b ADD COLUMN more int; ALTER TABLE a ADD COLUMN more int"
+    )
+    async with await psycopg.AsyncConnection.connect(fresh_dsn) as reader:
+        await reader.execute("SET deadlock_timeout = '1min'")
+        await reader.execute("SELECT FROM a")
+        migrating = asyncio.create_task(migrate(fresh_dsn, folder=tmp_path))
+        await waits(fresh_dsn, "Lock", "relation")
+        await reader.execute("SELECT FROM b")  # which the migration holds, until it is given up
+        await reader.commit()
+        assert await migrating == ["0002_more.sql"]
+
+
+async def waits(dsn: str, kind: str, event: str) -> None:
+    """Until a session waits for that."""
+    query = f"""SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = '{kind}' AND wait_event = '{event}'"""
+    async with asyncio.timeout(60):
+        while not _rows(dsn, query):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_database_without_the_extension_says_what_to_do(
